@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+JOBS ?= auto
+
+help:  ## What each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml src/unsee_verify/pyproject.toml
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements/lock.txt
+	$(PIP) install --no-deps -r requirements/torch.txt
+	$(PIP) install --no-deps --no-build-isolation -e . -e src/unsee_verify
+	touch $@
+
+setup: $(STAMP)  ## A virtual environment from the lock file
+
+demo: $(STAMP)  ## The main job, end to end; leaves the workspace demo/
+	$(PY) scripts/demo.py
+
+test: $(STAMP)  ## The fast suite
+	$(PY) -m pytest -n $(JOBS) -m "not slow"
+
+test-all: $(STAMP)  ## Everything, the slow ones too
+	$(PY) -m pytest -n $(JOBS)
+
+check: $(STAMP)  ## Format, lint, types, import rule
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(STAMP)  ## Rewrite the files as `check` wants them
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: $(STAMP)  ## Speed against peers and the physical limit, as ratios of one run
+	$(PY) -m bench
+
+lock:  ## Renew requirements/lock.txt (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --extra report --extra dev pyproject.toml requirements/lock.in -o requirements/lock.txt
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup demo test test-all check format bench lock clean

@@ -1,0 +1,115 @@
+"""Orders: who demands erasure of what, by when. Profiles are data with their citation (see docs/requirements)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from unsee.core.errors import NotFound
+from unsee.core.evidence import Assurance
+from unsee.core.ids import OrderId, PersonId, SourceId
+
+
+class ModelScope(StrEnum):
+    """What an order demands of models (R10)."""
+
+    DESTROY = "destroy"
+    DESTROY_UNLESS_INFEASIBLE = "destroy-unless-infeasible"
+    NO_FUTURE_USE = "no-future-use"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Deadlines in days for each class, as one body of law sets them; None where it sets none."""
+
+    id: str
+    citation: str
+    data_days: int | None
+    embeddings_days: int | None
+    models_days: int | None
+    third_parties_days: int | None
+    model_scope: ModelScope = ModelScope.DESTROY
+    assurance: Assurance = Assurance.L1
+
+    def deadlines(self, effective: date) -> dict[str, date]:
+        """The last day for each class that has one, counted from the order's effective date."""
+        days = {
+            "data": self.data_days,
+            "embeddings": self.embeddings_days,
+            "models": self.models_days,
+            "third-parties": self.third_parties_days,
+        }
+        return {name: effective + timedelta(days=n) for name, n in days.items() if n is not None}
+
+
+_ROWS: Final = (
+    Profile("ftc-everalbum", "In re Everalbum, FTC C-4743, part III", 30, 90, 90, None),
+    Profile(
+        "ftc-ring", "US v. Ring, 1:23-cv-01549", 30, 90, 90, None, model_scope=ModelScope.DESTROY_UNLESS_INFEASIBLE
+    ),
+    Profile("ftc-rite-aid", "FTC v. Rite Aid, 2:23-cv-05023", 45, 45, 45, 60),
+    Profile("ftc-ww", "US v. Kurbo and WW, 3:22-cv-00946", 30, None, 90, None),
+    Profile("ftc-edmodo", "US v. Edmodo, 3:23-cv-02495", 60, None, 90, None),
+    Profile("ftc-cambridge-analytica", "In re Cambridge Analytica, FTC 182-3107", 10, None, 10, 10),
+    Profile("ftc-avast", "In re Avast", 20, None, 20, 20),
+    Profile("ftc-mobilewalla", "In re Mobilewalla, FTC C-4811", 90, None, 120, 90),
+    Profile("gdpr-17", "GDPR art. 17, 12(3) and 19", 30, 30, 30, 30),
+    Profile("ccpa-105", "Cal. Civ. Code 1798.105, 1798.130", 45, 45, None, 45),
+)
+PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({p.id: p for p in _ROWS})
+
+
+def profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        NotFound: there is none; the error lists them.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise NotFound("order profile", name, next_step="Profiles: " + ", ".join(PROFILES) + ".") from None
+
+
+class OrderState(StrEnum):
+    """Where an order stands; each step is a fact."""
+
+    OPEN = "open"
+    APPLIED = "applied"
+    VERIFIED = "verified"
+    CERTIFIED = "certified"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An instrument that demands erasure of one source (other selectors come with later issues)."""
+
+    id: OrderId
+    source: SourceId
+    profile: str
+    authority: str
+    instrument_name: str
+    instrument_sha256: str
+    effective: date
+    opened_by: PersonId
+    state: OrderState = OrderState.OPEN
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON without floats: the part of a plan and a certificate that names the order."""
+        law = profile(self.profile)
+        return {
+            "id": self.id,
+            "selector": {"source": self.source},
+            "profile": self.profile,
+            "citation": law.citation,
+            "authority": self.authority,
+            "instrument": {"name": self.instrument_name, "sha256": self.instrument_sha256},
+            "effective": self.effective.isoformat(),
+            "deadlines": {k: d.isoformat() for k, d in law.deadlines(self.effective).items()},
+            "model_scope": str(law.model_scope),
+            "assurance": str(law.assurance),
+        }

@@ -1,0 +1,147 @@
+"""The contract of every store, in MUSTs. `unsee.testing.stores` proves each on every implementation.
+
+A store holds *objects* (a directory of files, a shard, a table, a bucket key) and an object holds *members* (a file of the
+directory, a sample of the shard, a row). Names are relative to the store's root and are `str`, whatever bytes lie below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from unsee.core.evidence import Gone
+from unsee.core.ids import StoreId
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member as a listing shows it.
+
+    `stamp` changes when the member's bytes are replaced (for files: size, mtime and inode). It is opaque to callers: equal
+    stamps mean "not touched since", and `erase` compares them.
+    """
+
+    object: str
+    selector: str
+    size_bytes: int
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in the store that is no member, and why: a link, a device, a name that cannot be spelled, no permission."""
+
+    object: str
+    selector: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A member to erase. With a `stamp`, the member is erased only if it still carries it."""
+
+    selector: str
+    stamp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A member that `erase` left, and why; never silently."""
+
+    selector: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What one `erase` call did. Every target is in exactly one of the three."""
+
+    erased: tuple[str, ...]
+    absent: tuple[str, ...]
+    """Not there when the call came: removed by an earlier, killed call, or by someone else."""
+    kept: tuple[Kept, ...]
+    gone: Gone
+    """The step that the store checked for `erased`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residue:
+    """A member that a probe still found."""
+
+    selector: str
+    where: str
+    """What holds the bytes: `current`, a version, a snapshot, slack."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVersion:
+    """A version, snapshot or backup of an object that may still hold erased bytes."""
+
+    name: str
+    removable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What a store can and cannot do; the certificate repeats `limits` word by word."""
+
+    kind: str
+    best_gone: Gone
+    keeps_history: bool
+    limits: tuple[str, ...]
+
+
+@runtime_checkable
+class Store(Protocol):
+    """One place where bytes live. Instances are cheap, hold no open files between calls, and pickle."""
+
+    @property
+    def id(self) -> StoreId:
+        """The name under which the workspace knows this store."""
+
+    @property
+    def location(self) -> str:
+        """Where it is: a path or URL, as the user gave it."""
+
+    def capability(self) -> Capability:
+        """What it can do, and what it cannot."""
+
+    def scan(self) -> Iterator[Member | Skipped]:
+        """Every member of every object, object by object, both in a stable order.
+
+        MUST list each member once; MUST NOT follow anything that leads out of the store; MUST yield what it passes over as
+        `Skipped`.
+
+        Raises:
+            StoreUnreachable: the root is not there. An absent root is never an empty store.
+        """
+
+    def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
+        """The bytes of one member.
+
+        Raises:
+            PathEscape: the name leads out of the store.
+            StoreError: it is not there, is not a plain member, or is larger than `limit_bytes`.
+        """
+
+    def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
+        """The present stamp of each member, None where it is absent. MUST NOT read the bytes."""
+
+    def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
+        """Take the members out of the object.
+
+        MUST be idempotent; MUST leave every other member byte-identical; MUST survive a kill at any instruction, so that the
+        same call afterwards finishes the work; MUST have reached the disk when it returns; MUST NOT call a member erased
+        while any version that this store can reach still holds its bytes.
+
+        Raises:
+            PathEscape: a name leads out of the store; nothing was erased.
+            StoreUnreachable: the root is not there.
+        """
+
+    def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
+        """Look again with fresh eyes: nothing cached, nothing remembered from `erase`."""
+
+    def history(self, object_name: str) -> tuple[HeldVersion, ...]:
+        """Versions, snapshots and backups of the object that this store knows of and that still hold bytes."""
