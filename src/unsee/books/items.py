@@ -1,0 +1,315 @@
+"""Items, their digests and attributes, and the people shown in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from unsee.books import facts
+from unsee.books.database import Tx
+from unsee.books.parties import items_of_source, source_no
+from unsee.books.ranges import id_ranges
+from unsee.books.schema import batches, digests, item_attributes, items, sources, subject_attributes, subjects
+from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
+
+PHOTO = 0
+"""Kind of item. Crops, thumbnails, embeddings, labels and synthetic images get numbers of their own."""
+
+OPTED_OUT = 1
+"""Bit of `signals`: the file itself reserves the right against training."""
+
+_LOOKUP = 900
+"""Parameters of one IN list: below the limit of every SQLite build."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """One photo as intake hands it over. Digests are 32 bytes each; `attributes` are (name, data class, value)."""
+
+    sha256: bytes
+    pixels: bytes
+    pdq: bytes
+    pdq_quality: int
+    width: int
+    height: int
+    size_bytes: int
+    signals: int
+    subject: SubjectNo | None
+    attributes: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Digests of many items, column by column: ids (n,) uint32, sha256/pixels/pdq (n, 32) uint8, quality (n,) uint8."""
+
+    ids: npt.NDArray[np.uint32]
+    sha256: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8]
+    pdq: npt.NDArray[np.uint8]
+    quality: npt.NDArray[np.uint8]
+
+
+def next_item_id(conn: Connection) -> int:
+    """The id that the next item gets. Ids are dense from 0 and never given twice."""
+    last = conn.execute(sa.select(sa.func.max(items.c.id))).scalar()
+    return 0 if last is None else int(last) + 1
+
+
+def add_items(tx: Tx, source_id: SourceId, batch_no: int, new: Sequence[NewItem]) -> list[ItemId]:
+    """Take items in under consecutive ids and add them to their source's set.
+
+    Cost: about 10 µs an item; the source's bitmap is rewritten once a call.
+    """
+    if not new:
+        return []
+    number = source_no(tx.conn, source_id)
+    first = next_item_id(tx.conn)
+    ids = [ItemId(first + i) for i in range(len(new))]
+    tx.conn.execute(
+        items.insert(),
+        [
+            {
+                "id": item_id,
+                "source_no": number,
+                "subject_no": item.subject,
+                "parent_id": None,
+                "batch_no": batch_no,
+                "kind": PHOTO,
+                "signals": item.signals,
+                "width": item.width,
+                "height": item.height,
+                "size_bytes": item.size_bytes,
+            }
+            for item_id, item in zip(ids, new, strict=True)
+        ],
+    )
+    tx.conn.execute(
+        digests.insert(),
+        [
+            {
+                "item_id": item_id,
+                "sha256": item.sha256,
+                "pixels": item.pixels,
+                "pdq": item.pdq,
+                "pdq_quality": item.pdq_quality,
+            }
+            for item_id, item in zip(ids, new, strict=True)
+        ],
+    )
+    rows = [
+        {"item_id": item_id, "name": name, "data_class": data_class, "value": value}
+        for item_id, item in zip(ids, new, strict=True)
+        for name, data_class, value in item.attributes
+    ]
+    if rows:
+        tx.conn.execute(item_attributes.insert(), rows)
+    mine = items_of_source(tx.conn, source_id) | ItemSet(ids)
+    mine.run_optimize()
+    tx.conn.execute(sa.update(sources).where(sources.c.no == number).values(item_set=mine.serialize()))
+    return ids
+
+
+def open_batch(tx: Tx, source_id: SourceId, folder: str, person: PersonId) -> int:
+    """Begin a batch; its number. Its counts are written by `close_batch` in the same transaction."""
+    result = tx.conn.execute(
+        batches.insert().values(
+            source_no=source_no(tx.conn, source_id), folder=folder, counts="{}", person_id=person, at=tx.at
+        )
+    )
+    primary_key = result.inserted_primary_key
+    return int(primary_key[0]) if primary_key is not None else 0
+
+
+def close_batch(tx: Tx, batch_no: int, source_id: SourceId, *, counts: Mapping[str, int], root: str) -> None:
+    """Write what a batch took in and what it refused, and record the fact. `root` commits to the new items' digests."""
+    tx.conn.execute(sa.update(batches).where(batches.c.no == batch_no).values(counts=json.dumps(dict(counts))))
+    facts.record(tx, "BatchTakenIn", batch=batch_no, source=source_id, counts=dict(counts), root=root)
+
+
+def subject_numbers(tx: Tx, source_id: SourceId, pseudonyms: Iterable[bytes]) -> dict[bytes, SubjectNo]:
+    """The numbers of these people of a source, given out where they are new."""
+    number = source_no(tx.conn, source_id)
+    wanted = sorted(set(pseudonyms))
+    known = _subjects(tx.conn, number, wanted)
+    fresh = [p for p in wanted if p not in known]
+    if fresh:
+        tx.conn.execute(subjects.insert(), [{"source_no": number, "pseudonym": p} for p in fresh])
+        known = _subjects(tx.conn, number, wanted)
+    return known
+
+
+def subject_of(conn: Connection, source_id: SourceId, pseudonym: bytes) -> SubjectNo | None:
+    """The number of one person of a source, or None."""
+    return _subjects(conn, source_no(conn, source_id), [pseudonym]).get(pseudonym)
+
+
+def pseudonyms_of(conn: Connection, numbers: Iterable[int]) -> dict[SubjectNo, bytes]:
+    """The pseudonyms behind subject numbers."""
+    wanted = set(numbers)
+    rows = conn.execute(sa.select(subjects.c.no, subjects.c.pseudonym))
+    return {r.no: bytes(r.pseudonym) for r in rows if r.no in wanted}
+
+
+def set_subject_attributes(tx: Tx, rows: Iterable[tuple[SubjectNo, str, str, str]]) -> None:
+    """Write (subject, name, data class, value); the first value that a person was given stays."""
+    wanted = {(no, name): (data_class, value) for no, name, data_class, value in rows}
+    if not wanted:
+        return
+    present = {(r.subject_no, r.name) for r in tx.conn.execute(sa.select(subject_attributes))}
+    fresh = [
+        {"subject_no": no, "name": name, "data_class": data_class, "value": value}
+        for (no, name), (data_class, value) in wanted.items()
+        if (no, name) not in present
+    ]
+    if fresh:
+        tx.conn.execute(subject_attributes.insert(), fresh)
+
+
+def subject_attribute(conn: Connection, name: str) -> dict[SubjectNo, str]:
+    """One attribute of all people who have it."""
+    query = sa.select(subject_attributes.c.subject_no, subject_attributes.c.value).where(
+        subject_attributes.c.name == name
+    )
+    return {r.subject_no: r.value for r in conn.execute(query)}
+
+
+def known_sha256(conn: Connection, source_id: SourceId, hashes: Iterable[bytes]) -> dict[bytes, ItemId]:
+    """Which of these byte digests the source already has, and the item that has them."""
+    number = source_no(conn, source_id)
+    found: dict[bytes, ItemId] = {}
+    wanted = list(set(hashes))
+    for start in range(0, len(wanted), _LOOKUP):
+        rows = conn.execute(
+            sa.select(digests.c.sha256, digests.c.item_id)
+            .join(items, items.c.id == digests.c.item_id)
+            .where(digests.c.sha256.in_(wanted[start : start + _LOOKUP]), items.c.source_no == number)
+        )
+        found.update({bytes(r.sha256): r.item_id for r in rows})
+    return found
+
+
+def digests_of(conn: Connection, wanted: ItemSet) -> Digests:
+    """The digests of `wanted`, ascending by id; items that have none any more are left out. Memory: 100 bytes an item."""
+    ids: list[int] = []
+    columns: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
+    quality: list[int] = []
+    for low, high in id_ranges(wanted):
+        for row in conn.execute(
+            sa.select(digests).where(digests.c.item_id.between(low, high)).order_by(digests.c.item_id)
+        ):
+            if row.item_id in wanted:
+                ids.append(row.item_id)
+                for column, value in zip(columns, (row.sha256, row.pixels, row.pdq), strict=True):
+                    column.append(value)
+                quality.append(row.pdq_quality)
+    sha, pixels, pdq = (np.frombuffer(b"".join(c), dtype=np.uint8).reshape(-1, 32) for c in columns)
+    return Digests(np.array(ids, dtype=np.uint32), sha, pixels, pdq, np.array(quality, dtype=np.uint8))
+
+
+def subjects_of_items(conn: Connection, wanted: ItemSet) -> dict[ItemId, SubjectNo]:
+    """The person in each item, where one is known."""
+    return {item: no for item, no in _item_subjects(conn, wanted) if no is not None}
+
+
+def items_of_subjects(conn: Connection, numbers: Iterable[int]) -> ItemSet:
+    """All items that show one of these people."""
+    found = ItemSet()
+    wanted = sorted(set(numbers))
+    for start in range(0, len(wanted), _LOOKUP):
+        rows = conn.execute(sa.select(items.c.id).where(items.c.subject_no.in_(wanted[start : start + _LOOKUP])))
+        found |= ItemSet([r.id for r in rows])
+    return found
+
+
+def children_of(conn: Connection, parents: ItemSet) -> ItemSet:
+    """Items whose parent is in `parents`: one generation, set at a time."""
+    if conn.execute(sa.select(items.c.id).where(items.c.parent_id.is_not(None)).limit(1)).first() is None:
+        return ItemSet()
+    found = ItemSet()
+    for low, high in id_ranges(parents):
+        rows = conn.execute(sa.select(items.c.id, items.c.parent_id).where(items.c.parent_id.between(low, high)))
+        found |= ItemSet([r.id for r in rows if r.parent_id in parents])
+    return found
+
+
+def with_signal(conn: Connection, bit: int) -> ItemSet:
+    """Items that carry a signal bit."""
+    return ItemSet([r.id for r in conn.execute(sa.select(items.c.id).where(items.c.signals.op("&")(bit) != 0))])
+
+
+def attribute_counts(conn: Connection, wanted: ItemSet) -> dict[str, int]:
+    """How many attribute values of each data class `wanted` carries, those of its people included (R2)."""
+    counts: dict[str, int] = {}
+    for low, high in id_ranges(wanted):
+        for row in conn.execute(
+            sa.select(item_attributes.c.item_id, item_attributes.c.data_class).where(
+                item_attributes.c.item_id.between(low, high)
+            )
+        ):
+            if row.item_id in wanted:
+                counts[row.data_class] = counts.get(row.data_class, 0) + 1
+    people = set(subjects_of_items(conn, wanted).values())
+    for row in conn.execute(sa.select(subject_attributes.c.subject_no, subject_attributes.c.data_class)):
+        if row.subject_no in people:
+            counts[row.data_class] = counts.get(row.data_class, 0) + 1
+    return counts
+
+
+def size_of(conn: Connection, wanted: ItemSet) -> int:
+    """Bytes of the originals of `wanted`, as recorded at intake."""
+    total = 0
+    for low, high in id_ranges(wanted):
+        for row in conn.execute(sa.select(items.c.id, items.c.size_bytes).where(items.c.id.between(low, high))):
+            if row.id in wanted:
+                total += row.size_bytes
+    return total
+
+
+def forget_content(tx: Tx, wanted: ItemSet) -> dict[str, int]:
+    """Delete what shows or identifies: digests and attributes of `wanted`, and those of people who have no other item.
+
+    What stays is the dense id, the source, and the person's keyed pseudonym (R21). Returns rows deleted by table.
+    """
+    people = set(subjects_of_items(tx.conn, wanted).values())
+    gone = {"digests": 0, "item_attributes": 0, "subject_attributes": 0}
+    for low, high in id_ranges(wanted, exact=True):
+        gone["digests"] += tx.conn.execute(sa.delete(digests).where(digests.c.item_id.between(low, high))).rowcount
+        gone["item_attributes"] += tx.conn.execute(
+            sa.delete(item_attributes).where(item_attributes.c.item_id.between(low, high))
+        ).rowcount
+    for no in sorted(people):
+        if items_of_subjects(tx.conn, [no]) <= wanted:
+            gone["subject_attributes"] += tx.conn.execute(
+                sa.delete(subject_attributes).where(subject_attributes.c.subject_no == no)
+            ).rowcount
+    return gone
+
+
+def _subjects(conn: Connection, source_number: int, pseudonyms: Sequence[bytes]) -> dict[bytes, SubjectNo]:
+    found: dict[bytes, SubjectNo] = {}
+    for start in range(0, len(pseudonyms), _LOOKUP):
+        rows = conn.execute(
+            sa.select(subjects.c.no, subjects.c.pseudonym).where(
+                subjects.c.source_no == source_number,
+                subjects.c.pseudonym.in_(pseudonyms[start : start + _LOOKUP]),
+            )
+        )
+        found.update({bytes(r.pseudonym): r.no for r in rows})
+    return found
+
+
+def _item_subjects(conn: Connection, wanted: ItemSet) -> Iterator[tuple[ItemId, SubjectNo | None]]:
+    for low, high in id_ranges(wanted):
+        rows: Iterable[Any] = conn.execute(
+            sa.select(items.c.id, items.c.subject_no).where(items.c.id.between(low, high))
+        )
+        for row in rows:
+            if row.id in wanted:
+                yield row.id, row.subject_no

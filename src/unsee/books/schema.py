@@ -1,0 +1,352 @@
+"""The tables. One schema for SQLite and PostgreSQL; `migrations/` is how a database gets there.
+
+Collections of items are Roaring bitmaps in blobs (portable serialisation); rows are touched only where a row's own facts are
+needed. Facts are appended, never edited: the state of an agreement, an order or a consent is its last event. What shows or
+identifies a face (`digests`, `copies`, attributes) sits in tables of its own, so that an erasure deletes rows and leaves
+`items` and `subjects` with nothing but dense numbers and keyed pseudonyms (R21).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives rowid aliases, and so dense numbers, only to columns declared INTEGER.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+_Slug = String(64)
+_Time = String(32)
+"""UTC, ISO 8601 with seconds: sorts as text, reads the same in both databases."""
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("id", _Slug, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("kind", _Slug, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("collected_on", String(10), nullable=False),
+    Column("data_classes", Text, nullable=False),
+    Column("geography", Text, nullable=False),
+    Column("legacy", Boolean, nullable=False),
+    Column("item_set", LargeBinary, nullable=False),
+)
+
+agreements = Table(
+    "agreements",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("source_no", ForeignKey("sources.no"), nullable=False),
+    Column("parties", Text, nullable=False),
+    Column("purposes", Text, nullable=False),
+    Column("prohibitions", Text, nullable=False),
+    Column("basis", _Slug, nullable=False),
+    Column("valid_from", String(10), nullable=False),
+    Column("valid_until", String(10)),
+    Column("document_sha256", String(64), nullable=False),
+)
+
+agreement_events = Table(
+    "agreement_events",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("agreement_id", ForeignKey("agreements.id"), nullable=False, index=True),
+    Column("status", _Slug, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("public_key", String(64), nullable=False),
+)
+
+interests = Table(
+    "interests",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("kind", _Slug, nullable=False),
+    Column("declared_on", String(10), nullable=False),
+    Column("person_id", _Slug),
+    Column("source_id", _Slug),
+)
+
+stores = Table(
+    "stores",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("id", _Slug, nullable=False, unique=True),
+    Column("kind", _Slug, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("options", Text, nullable=False),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("store_no", ForeignKey("stores.no"), nullable=False),
+    Column("name", Text, nullable=False),
+    Index("uq_objects_store_no_name", "store_no", "name", unique=True),
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("source_no", ForeignKey("sources.no"), nullable=False),
+    Column("pseudonym", LargeBinary(32), nullable=False),
+    Index("uq_subjects_source_no_pseudonym", "source_no", "pseudonym", unique=True),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", _Number, primary_key=True),
+    Column("source_no", _Number, nullable=False),
+    Column("subject_no", _Number),
+    Column("parent_id", _Number),
+    Column("batch_no", _Number, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("signals", SmallInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size_bytes", _Number, nullable=False),
+    Index("ix_items_subject_no", "subject_no"),
+    Index("ix_items_parent_id", "parent_id"),
+)
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("item_id", _Number, primary_key=True),
+    Column("sha256", LargeBinary(32), nullable=False, index=True),
+    Column("pixels", LargeBinary(32), nullable=False),
+    Column("pdq", LargeBinary(32), nullable=False),
+    Column("pdq_quality", SmallInteger, nullable=False),
+)
+
+copies = Table(
+    "copies",
+    metadata,
+    Column("item_id", _Number, primary_key=True),
+    Column("object_no", _Number, primary_key=True),
+    Column("selector", Text, primary_key=True),
+    Column("stamp", Text, nullable=False),
+    Column("size_bytes", _Number, nullable=False),
+    Index("ix_copies_object_no_selector", "object_no", "selector"),
+    sqlite_with_rowid=False,
+)
+
+item_attributes = Table(
+    "item_attributes",
+    metadata,
+    Column("item_id", _Number, primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("data_class", _Slug, nullable=False),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+subject_attributes = Table(
+    "subject_attributes",
+    metadata,
+    Column("subject_no", _Number, primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("data_class", _Slug, nullable=False),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("subject_no", _Number, nullable=False),
+    Column("purpose", _Slug, nullable=False),
+    Column("state", _Slug, nullable=False),
+    Column("notice", Text, nullable=False),
+    Column("valid_from", _Time, nullable=False),
+    Column("valid_until", _Time),
+    Index("ix_consents_subject_no_purpose", "subject_no", "purpose"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("source_no", ForeignKey("sources.no"), nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("purpose", _Slug, nullable=False),
+    Column("item_set", LargeBinary, nullable=False),
+    Column("root", String(64), nullable=False),
+    Column("size", _Number, nullable=False),
+    Column("override", Text),
+    Column("definition", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("purpose", _Slug, nullable=False),
+    Column("recipe", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("started_at", _Time, nullable=False),
+    Column("ended_at", _Time),
+    Column("cost", Text),
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("above_kind", _Slug, nullable=False),
+    Column("above", _Slug, nullable=False),
+    Column("below_kind", _Slug, nullable=False),
+    Column("below", _Slug, nullable=False),
+    Column("how", _Slug, nullable=False),
+    Index("uq_lineage_edge", "above_kind", "above", "below_kind", "below", "how", unique=True),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("run_id", _Slug, nullable=False),
+    Column("kind", _Slug, nullable=False),
+    Column("object_name", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("files", Text, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+model_events = Table(
+    "model_events",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False, index=True),
+    Column("event", _Slug, nullable=False),
+    Column("order_id", _Slug),
+    Column("body", Text, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("model_id", _Slug, nullable=False, index=True),
+    Column("dataset_id", _Slug, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("source_id", _Slug, nullable=False),
+    Column("profile", _Slug, nullable=False),
+    Column("authority", Text, nullable=False),
+    Column("instrument_name", Text, nullable=False),
+    Column("instrument_sha256", String(64), nullable=False),
+    Column("effective", String(10), nullable=False),
+    Column("opened_by", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+    Column("scope", LargeBinary, nullable=False),
+)
+
+order_events = Table(
+    "order_events",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("order_id", ForeignKey("orders.id"), nullable=False, index=True),
+    Column("state", _Slug, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("order_id", ForeignKey("orders.id"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False),
+    Column("author", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("plan_id", ForeignKey("plans.id"), nullable=False, index=True),
+    Column("person_id", _Slug, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("at", _Time, nullable=False),
+    Index("uq_approvals_plan_id_person_id", "plan_id", "person_id", unique=True),
+)
+
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("order_id", _Slug, nullable=False, index=True),
+    Column("sha_mac", LargeBinary(32), nullable=False, index=True),
+    Column("pixel_mac", LargeBinary(32), nullable=False),
+    Column("pdq_sealed", LargeBinary, nullable=False),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("seq", _Number, primary_key=True),
+    Column("kind", _Slug, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("salt", LargeBinary(32), nullable=False),
+    Column("at", _Time, nullable=False),
+    Column("log_index", _Number, unique=True),
+)
+"""The outbox: written in the transaction of the act, drained into the log afterwards, kept with its salt for proofs."""

@@ -1,0 +1,29 @@
+"""The books as policy sees them at one moment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from unsee.books import consents, items, orders, parties
+from unsee.core.policy import Standing, World
+
+
+def as_of(conn: Connection, moment: datetime) -> World:
+    """All facts that decide who may use what, at `moment`. Cost: a few bitmaps a source, and the consents in force."""
+    agreements = parties.all_agreements(conn)
+    return World(
+        standings=tuple(
+            Standing(
+                source,
+                parties.items_of_source(conn, source.id),
+                tuple(a for a in agreements if a.source == source.id),
+            )
+            for source in parties.all_sources(conn)
+        ),
+        consented=consents.consented_items(conn, moment),
+        blocked=orders.blocked(conn),
+        opted_out=items.with_signal(conn, items.OPTED_OUT),
+        erased=orders.erased(conn),
+    )
