@@ -1,1 +1,1 @@
-"""intake"""
+"""How photos come in: walk a folder, read its metadata, examine each photo, gate."""

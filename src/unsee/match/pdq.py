@@ -1,8 +1,8 @@
 """PDQ-A: a 256-bit perceptual hash, its quality, and its eight orientations.
 
 PDQ (Facebook 2019, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm") with one change: the picture
-is brought to 64 × 64 by area averaging and not by two box blurs. Hashes differ from reference PDQ by 8 bits on average, so the two are
-never compared with each other. Bit order as in PDQ's hexadecimal form: the bit of the highest frequencies comes first.
+is brought to 64 × 64 by area averaging and not by two box blurs. Hashes differ from reference PDQ by 8 bits on average, so the
+two are never compared with each other. Bit order as in PDQ's hexadecimal form: the bit of the highest frequencies comes first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Every pair of hashes within a radius, with exact recall. Pure numpy.
 
 Method: multi-index hashing (Norouzi, Punjani, Fleet, "Fast search in Hamming space with multi-index hashing", CVPR 2012,
-section 3). 256 bits fall into 16 bands of 16. Two hashes within r bits agree in some band but for at most ⌊r/16⌋ bits, so it is enough to
-compare each hash with those whose band lies that near: 17 values a band for radius 31, 0.4 % of all pairs on random hashes.
+section 3). 256 bits fall into 16 bands of 16. Two hashes within r bits agree in some band but for at most ⌊r/16⌋ bits, so it is
+enough to compare each hash with those whose band lies that near: 17 values a band for radius 31, 0.4 % of all pairs on random
+hashes.
 
 A band takes one bit from each row of the PDQ frequency matrix, along a diagonal: neighbouring bits of real hashes are correlated,
 and bands of correlated bits have crowded buckets.
