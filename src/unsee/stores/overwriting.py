@@ -1,0 +1,101 @@
+"""Writes zeros over the bytes of files, and knows where that reaches the blocks that held them.
+
+Only file systems that write in place count; copy-on-write ones (btrfs, ZFS, overlay, XFS with shared extents) write the zeros
+elsewhere and keep the old blocks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+IN_PLACE = frozenset({"ext2", "ext3", "ext4", "vfat", "msdos", "exfat"})
+_MOUNTS = Path("/proc/self/mountinfo")
+_ZEROS = bytes(1 << 20)
+_OPEN_AT_ONCE = 64
+
+
+def file_system(device: int, mounts: str | None = None) -> tuple[str, frozenset[str]] | None:
+    """Kind and options of the file system with this device number (`st_dev`); None where the system does not say.
+
+    Args:
+        device: `st_dev` of a *directory*: overlay file systems show that of a lower layer for files.
+        mounts: text in the format of /proc/self/mountinfo (proc(5)); read from there when not given.
+    """
+    if mounts is None:
+        try:
+            mounts = _MOUNTS.read_text(errors="surrogateescape")
+        except OSError:
+            return None
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        left, right = before.split(), after.split()
+        if len(left) > 5 and len(right) > 2 and left[2] == wanted:
+            return right[0], frozenset(left[5].split(",")) | frozenset(right[2].split(","))
+    return None
+
+
+def in_place(device: int, mounts: str | None = None) -> bool:
+    """Whether zeros written to a file land on the blocks that held its bytes, and on no journal beside them.
+
+    ext4 with `data=journal` writes every byte twice, and the journal keeps the old ones: not in place.
+    """
+    found = file_system(device, mounts)
+    return found is not None and found[0] in IN_PLACE and "data=journal" not in found[1]
+
+
+def overwrite(directory: int, names: Sequence[bytes]) -> dict[bytes, OSError]:
+    """Write zeros over the data of each file and wait until they are on the disk. What failed, and how; holes stay holes.
+
+    Cost: the bytes of the files plus one flush each; 64 files are open at once, so that their flushes share the disk's queue.
+    """
+    failed: dict[bytes, OSError] = {}
+    for start in range(0, len(names), _OPEN_AT_ONCE):
+        files: list[tuple[bytes, int]] = []
+        try:
+            for name in names[start : start + _OPEN_AT_ONCE]:
+                try:
+                    file = _open_for_writing(directory, name)
+                    files.append((name, file))
+                    _zero(file)
+                except OSError as error:
+                    failed[name] = error
+            for name, file in files:
+                try:
+                    os.fsync(file)
+                except OSError as error:
+                    failed[name] = error
+        finally:
+            for _, file in files:
+                os.close(file)
+    return failed
+
+
+def _open_for_writing(directory: int, name: bytes) -> int:
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(name, os.O_WRONLY | flags, dir_fd=directory)
+    except PermissionError:  # photos in archives are often read-only; their owner may change that
+        reading = os.open(name, os.O_RDONLY | flags, dir_fd=directory)
+        try:
+            os.fchmod(reading, 0o600)
+        finally:
+            os.close(reading)
+        return os.open(name, os.O_WRONLY | flags, dir_fd=directory)
+
+
+def _zero(file: int) -> None:
+    size, position = os.fstat(file).st_size, 0
+    while position < size:
+        try:
+            start = os.lseek(file, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            raise
+        position = min(os.lseek(file, start, os.SEEK_HOLE), size)
+        while start < position:
+            start += os.pwrite(file, _ZEROS[: position - start], start)
