@@ -1,0 +1,7 @@
+"""`python -m unsee_verify`."""
+
+import sys
+
+from unsee_verify.cli import main
+
+sys.exit(main())
