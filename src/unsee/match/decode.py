@@ -22,7 +22,17 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from unsee.core.errors import InputError
 from unsee.match import jpeg
@@ -31,7 +41,16 @@ from unsee.match.exif import BrokenDirectory, check_directories, open_exif, orie
 Pixels = npt.NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, C-contiguous."""
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+_PLUGINS: Final = (  # named, so that what Pillow can open does not depend on what it opened before
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+    GifImagePlugin.GifImageFile,
+    TiffImagePlugin.TiffImageFile,
+    BmpImagePlugin.BmpImageFile,
+    AvifImagePlugin.AvifImageFile,
+)
+FORMATS: Final = tuple(plugin.format for plugin in _PLUGINS if plugin.format)
 PIXEL_CEILING: Final = 178_956_970
 """Pillow refuses to open more than this, whatever our own limit is."""
 _PLAIN_MODES: Final = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
@@ -117,7 +136,7 @@ def _decode_jpeg(data: bytes, limits: Limits) -> Decoded:
     if not outline.complete:
         raise Unreadable("damaged JPEG: it is cut off, the end-of-image marker is missing")
     if outline.process > 2 or outline.precision != 8 or outline.components not in (1, 3):
-        return _decode_with_pillow(data, limits, ("JPEG", "MPO"))
+        return _decode_with_pillow(data, limits, ("JPEG",))
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
     except cv2.error as error:
@@ -151,9 +170,7 @@ def _decode_with_pillow(data: bytes, limits: Limits, formats: tuple[str, ...]) -
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
-        raise Unreadable(
-            "it is no picture of a known format (" + ", ".join(f for f in FORMATS if f != "MPO") + ")"
-        ) from error
+        raise Unreadable("it is no picture of a known format (" + ", ".join(FORMATS) + ")") from error
     except Image.DecompressionBombError as error:
         raise Unreadable(f"it would decode to more than {limits.max_pixels:,} pixels") from error
     except Exception as error:
