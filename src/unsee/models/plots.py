@@ -10,14 +10,15 @@ import io
 import math
 import os
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from unsee.core.errors import InvalidValue, MissingExtra
-from unsee.models.comparison import Comparison, Row, quantity
-from unsee.models.evaluation import Evaluation, Measure
+from unsee.models.comparison import Comparison, Row
+from unsee.models.evaluation import Evaluation, GroupSize, Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,10 +35,13 @@ _LINE: Final = "#dfe3e8"
 _BAND: Final = "#f6f7f9"
 _FONT: Final = "DejaVu Sans"
 
+MAX_GROUPS: Final = 6
+"""With more rows than this the labels would touch; the rest is named in the footnote."""
+
 _HEADLINE: Final = (
-    ("eer", "Equal error rate", "as many strangers matched\nas own photos missed"),
-    ("tar@1e-2", "Missed at FAR 1 %", "own photo not recognised\n(1 − TAR)"),
-    ("tar@1e-3", "Missed at FAR 0.1 %", "own photo not recognised\n(1 − TAR)"),
+    ("eer", "Equal error rate", "where both errors\nare equally frequent"),
+    ("tar@1e-2", "Missed at FAR 1 %", "genuine pairs refused\n(1 − TAR)"),
+    ("tar@1e-3", "Missed at FAR 0.1 %", "genuine pairs refused\n(1 − TAR)"),
     ("rank1", "Rank-1 misses", "nearest other photo\nis a stranger"),
 )
 
@@ -52,19 +56,18 @@ class _Series:
     size: float
 
 
-_BEFORE: Final = _Series("before", "#56606b", "o", 11.0)
-_CONTROL: Final = _Series("control", "#0072b2", "D", 9.5)
-_AFTER: Final = _Series("after", "#d55e00", "s", 10.5)
+_BEFORE: Final = _Series("before", "#56606b", "o", 12.5)
+_CONTROL: Final = _Series("control", "#0072b2", "D", 10.5)
+_AFTER: Final = _Series("after", "#d55e00", "s", 11.5)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """One value to draw, in percent; `reason` stands in its place when there is none."""
+    """One value to draw, in percent; `reason` says why it, or its interval, is missing."""
 
     value: float | None
     low: float | None
     high: float | None
-    text: str
     reason: str
 
 
@@ -79,48 +82,43 @@ def before_after(comparison: Comparison, path_png: Path, *, title: str) -> None:
         InvalidValue: the comparison holds none of the measures that the figure shows.
     """
     left = [(name, hint, row) for key, name, hint in _HEADLINE if (row := _find(comparison, key)) is not None]
-    right = [row for row in comparison.rows if row.before.key == "fmr"]
-    if not left and not right:
+    groups = [row for row in comparison.rows if row.before.key == "fmr"]
+    if not left and not groups:
         raise InvalidValue("The comparison has no measure that the figure shows.")
-    series = [_BEFORE, *([_CONTROL] if any(row.control for row in comparison.rows) else []), _AFTER]
+    # Groups about which something is claimed come first, so that only the others give way where room is short.
+    shown = sorted(groups, key=lambda row: row.before.estimate is None)[:MAX_GROUPS]
+    series = [_BEFORE, _AFTER, *([_CONTROL] if any(row.control for row in comparison.rows) else [])]
     figure = _figure()
-    figure.text(0.04, 0.945, title, fontsize=23, color=_INK, weight="bold", va="center", family=_FONT)
+    _title(figure, title)
     _legend(figure, series, comparison.control_label)
-    panels = figure.subplots(
-        1, 2, gridspec_kw={"left": 0.145, "right": 0.975, "top": 0.755, "bottom": 0.125, "wspace": 0.36}
-    )
     _panel(
-        panels[0],
-        [
-            (name, hint, [_mark(_of(row, s), flipped=row.before.kind.higher_is_better) for s in series])
-            for name, hint, row in left
-        ],
+        figure.add_axes((0.185, 0.155, 0.30, 0.60)),
+        [(name, hint, _marks(row, series)) for name, hint, row in left],
         series,
         "Errors, all test people",
-        "share of comparisons or searches (%), lower is better",
+        "error rate in %, lower is better",
     )
     sizes = {group.name: group for group in comparison.groups}
     _panel(
-        panels[1],
+        figure.add_axes((0.635, 0.155, 0.33, 0.60)),
         [
-            (
-                row.before.group,
-                f"{sizes[row.before.group].people:,} people\n{sizes[row.before.group].impostor_pairs:,} pairs",
-                [_mark(_of(row, s), flipped=False) for s in series],
-            )
-            for row in right
+            (_wrapped(row.before.group), _size(sizes[row.before.group], len(shown)), _marks(row, series))
+            for row in shown
         ],
         series,
-        "Strangers taken for the same person, by group",
-        "false match rate within the group (%), one threshold at overall FMR 1 %",
-        reference=1.0,
+        "Strangers matched, by group",
+        "false match rate among people of the group, in %",
+        reference=(1.0, "all people: 1 %"),
     )
-    figure.text(0.04, 0.03, _footnote(comparison), fontsize=12.5, color=_SOFT, va="center", family=_FONT)
+    for k, line in enumerate(_footnotes(comparison, [row for _, _, row in left] + shown, len(groups))):
+        figure.text(0.025, 0.052 - 0.03 * k, line, fontsize=13, color=_SOFT, va="center", family=_FONT)
     _save(figure, path_png)
 
 
 def det_curves(evaluations: Mapping[str, Evaluation], path_png: Path, *, title: str) -> None:
     """Write the detection error trade-off of up to three models: FNMR over FMR, both on logarithmic axes.
+
+    A curve ends where no error is seen any more: the axes have no zero.
 
     Args:
         evaluations: name to print → evaluation, drawn in this order.
@@ -134,19 +132,17 @@ def det_curves(evaluations: Mapping[str, Evaluation], path_png: Path, *, title: 
     if not 1 <= len(evaluations) <= 3:
         raise InvalidValue(f"The figure shows one to three curves, not {len(evaluations)}.")
     for name, evaluation in evaluations.items():
-        if not evaluation.det:
-            raise InvalidValue(f"The evaluation {name!r} has too few impostor pairs for a curve.")
+        if not any(fmr > 0 and fnmr > 0 for fmr, fnmr in evaluation.det):
+            raise InvalidValue(f"The evaluation {name!r} has too few pairs, or too few errors, for a curve.")
     figure = _figure()
-    figure.text(0.04, 0.945, title, fontsize=23, color=_INK, weight="bold", va="center", family=_FONT)
+    _title(figure, title)
     axes = figure.subplots(gridspec_kw={"left": 0.09, "right": 0.87, "top": 0.87, "bottom": 0.12})
-    styles = (_BEFORE, _AFTER) if len(evaluations) == 2 else (_BEFORE, _CONTROL, _AFTER)
-    floor = min(1.0 / evaluation.genuine_pairs for evaluation in evaluations.values())
+    styles = (_BEFORE, _AFTER, _CONTROL)
     ends = []
     for (name, evaluation), style in zip(evaluations.items(), styles, strict=False):
-        fmr = [100.0 * point[0] for point in evaluation.det]
-        fnmr = [100.0 * max(point[1], floor) for point in evaluation.det]
-        axes.plot(fmr, fnmr, color=style.colour, linewidth=3)
-        ends.append((math.log10(fnmr[-1]), fmr[-1], fnmr[-1], name, style.colour))
+        seen = [(100.0 * fmr, 100.0 * fnmr) for fmr, fnmr in evaluation.det if fmr > 0 and fnmr > 0]
+        axes.plot([x for x, _ in seen], [y for _, y in seen], color=style.colour, linewidth=3)
+        ends.append((math.log10(seen[-1][1]), *seen[-1], name, style.colour))
     axes.set_xscale("log")
     axes.set_yscale("log")
     _label_ends(axes, ends)
@@ -179,19 +175,38 @@ def _of(row: Row, series: _Series) -> Measure | None:
     return {"before": row.before, "control": row.control, "after": row.after}[series.name]
 
 
-def _mark(measure: Measure | None, *, flipped: bool) -> _Mark:
-    """In percent; `flipped` turns a success rate into its error rate, so that lower is better all over the figure."""
-    if measure is None or measure.estimate is None:
-        return _Mark(None, None, None, "", "" if measure is None else measure.reason)
+def _title(figure: Figure, title: str) -> None:
+    size = 26.0 if len(title) <= 70 else max(13.0, 26.0 * 70 / len(title))
+    figure.text(0.025, 0.94, title, fontsize=size, color=_INK, weight="bold", va="center", family=_FONT)
+
+
+def _wrapped(name: str) -> str:
+    """A group's name on at most two lines of what fits beside the panel."""
+    lines = textwrap.wrap(name, 16)
+    return "\n".join(lines) if len(lines) <= 2 else f"{lines[0]}\n{lines[1][:15]}…"
+
+
+def _size(group: GroupSize, rows: int) -> str:
+    people = f"{group.people:,} people"
+    return people if rows > 4 else f"{people}\n{group.impostor_pairs:,} pairs"
+
+
+def _marks(row: Row, series: Sequence[_Series]) -> list[_Mark]:
+    """In percent. A success rate is turned into its error rate, so that lower is better all over the figure."""
+    flipped = row.before.kind.higher_is_better
 
     def error(rate: float | None) -> float | None:
         return None if rate is None else 100.0 * (1.0 - rate if flipped else rate)
 
-    low, high = error(measure.low), error(measure.high)
-    value = error(measure.estimate)
-    rate = 1.0 - measure.estimate if flipped else measure.estimate
-    text = quantity(rate, "rate") + ("" if low is not None else " *")
-    return _Mark(value, high if flipped else low, low if flipped else high, text, "")
+    marks = []
+    for measure in (_of(row, one) for one in series):
+        if measure is None or measure.estimate is None:
+            marks.append(_Mark(None, None, None, "no control" if measure is None else measure.reason))
+            continue
+        ends = (error(measure.low), error(measure.high))
+        low, high = ends[::-1] if flipped else ends
+        marks.append(_Mark(error(measure.estimate), low, high, measure.reason))
+    return marks
 
 
 def _panel(
@@ -201,55 +216,78 @@ def _panel(
     title: str,
     unit: str,
     *,
-    reference: float | None = None,
+    reference: tuple[float, str] | None = None,
 ) -> None:
-    """Rows of dots with intervals on one scale that begins at zero."""
-    tops = [bound for _, _, marks in entries for m in marks for bound in (m.value, m.high) if bound is not None]
-    limit = max([*tops, 1.5 * (reference or 0.0), 0.1]) * 1.2
+    """Rows of dots with intervals on one scale that begins at zero; `reference` is a value to mark and its name."""
+    drawn = [bound for _, _, marks in entries for m in marks for bound in (m.value, m.high) if bound is not None]
+    limit = max([*drawn, 1.5 * reference[0] if reference else 0.0, 0.1]) * 1.28
+    rows = max(len(entries), 1)
     axes.set_xlim(0, limit)
-    axes.set_ylim(len(entries) - 0.5, -0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
     _frame(axes)
     axes.spines["left"].set_visible(False)
-    axes.set_title(title, fontsize=18, color=_INK, weight="bold", loc="left", pad=18, family=_FONT, x=0.0)
-    axes.set_xlabel(unit, fontsize=13.5, color=_SOFT, family=_FONT, labelpad=10)
+    axes.set_title(title, fontsize=19, color=_INK, weight="bold", loc="left", pad=34, family=_FONT)
+    axes.set_xlabel(unit, fontsize=15, color=_SOFT, family=_FONT, labelpad=8, loc="left")
     axes.set_yticks([])
+    axes.locator_params(axis="x", nbins=7)
     axes.grid(axis="x", color=_LINE, linewidth=1)
-    step = 0.54 / max(len(series) - 1, 1)
-    for at, (name, hint, marks) in enumerate(entries):
-        if at % 2 == 0:
-            axes.axhspan(at - 0.5, at + 0.5, color=_BAND, zorder=0)
-        across = axes.get_yaxis_transform()
-        axes.text(
-            -0.02, at - 0.16, name, transform=across, ha="right", va="center", fontsize=15, color=_INK, family=_FONT
-        )
-        axes.text(
-            -0.02, at + 0.17, hint, transform=across, ha="right", va="center", fontsize=11.5, color=_SOFT, family=_FONT
-        )
-        for k, (mark, style) in enumerate(zip(marks, series, strict=True)):
-            _draw(axes, mark, style, at - 0.27 + k * step, limit)
     if reference is not None:
-        axes.axvline(reference, color=_SOFT, linewidth=1.3, linestyle=(0, (4, 3)), zorder=1)
+        value, name = reference
+        axes.axvline(value, color=_SOFT, linewidth=1.5, linestyle=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            name, (value, -0.5), xytext=(0, 5), textcoords="offset points", ha="center", va="bottom",
+            fontsize=13, color=_SOFT, family=_FONT,
+        )  # fmt: skip
+    if not entries:
+        axes.text(0.03 * limit, 0, "no groups were given", va="center", fontsize=15, color=_SOFT, family=_FONT)
+    decimals = 1 if max([*drawn, 0.0]) >= 2.0 else 2
+    for at, (name, hint, marks) in enumerate(entries):
+        _row(axes, at, name, hint, rows)
+        if all(mark.value is None for mark in marks) and len({mark.reason for mark in marks}) == 1:
+            said = "\n".join(textwrap.wrap(f"not claimed: {marks[0].reason}", 44))
+            axes.text(
+                limit * 0.015, at, said, va="center", fontsize=13, color=_SOFT, style="italic", family=_FONT,
+                bbox={"facecolor": (_BAND, _PAPER)[at % 2], "edgecolor": "none", "pad": 3},
+            )  # fmt: skip
+            continue
+        for k, (mark, style) in enumerate(zip(marks, series, strict=True)):
+            _draw(axes, mark, style, at + 0.27 * (2 * k / max(len(series) - 1, 1) - 1), decimals=decimals)
 
 
-def _draw(axes: Axes, mark: _Mark, style: _Series, y: float, limit: float) -> None:
+def _row(axes: Axes, at: int, name: str, hint: str, rows: int) -> None:
+    if at % 2 == 0:
+        axes.axhspan(at - 0.5, at + 0.5, color=_BAND, zorder=0)
+    # Offsets in points: the same distance on paper whatever the number of rows.
+    beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
+    shift = 4 if rows <= 4 else -1
+    axes.annotate(name, (0, at), xytext=(-14, shift), va="bottom", fontsize=16.5, color=_INK, family=_FONT, **beside)
+    axes.annotate(hint, (0, at), xytext=(-14, shift - 8), va="top", fontsize=13, color=_SOFT, family=_FONT, **beside)
+
+
+def _draw(axes: Axes, mark: _Mark, style: _Series, y: float, *, decimals: int) -> None:
     if mark.value is None:
-        if mark.reason:
-            said = f"{style.name}: not claimed ({mark.reason.partition(';')[0]})"
-            axes.text(limit * 0.012, y, said, va="center", fontsize=11.5, color=_SOFT, style="italic", family=_FONT)
+        said = textwrap.shorten(f"{style.name}: {mark.reason}", 52, placeholder="…")
+        axes.annotate(
+            said, (0, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=12, color=style.colour,
+            style="italic", family=_FONT,
+        )  # fmt: skip
         return
-    end = mark.value
+    from matplotlib.patheffects import withStroke
+
+    end, star = mark.value, " *"
     if mark.low is not None and mark.high is not None:
-        end = min(mark.high, limit)
-        axes.plot(
-            [mark.low, end], [y, y], color=style.colour, linewidth=3.2, alpha=0.55, solid_capstyle="butt", zorder=3
-        )
+        end, star = mark.high, ""
+        axes.plot([mark.low, end], [y, y], color=style.colour, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=3)
     axes.plot(
         [mark.value], [y], marker=style.marker, markersize=style.size, color=style.colour, markeredgecolor=_PAPER,
         markeredgewidth=1.4, zorder=4, clip_on=False,
     )  # fmt: skip
+    while 0 < mark.value < 0.5 * 10.0**-decimals and decimals < 4:
+        decimals += 1
     axes.annotate(
-        mark.text, (end, y), xytext=(10, 0), textcoords="offset points", va="center", fontsize=13.5,
-        color=style.colour, weight="bold", family=_FONT, zorder=5,
+        f"{mark.value:.{decimals}f} %{star}", (end, y), xytext=(11, 0), textcoords="offset points", va="center",
+        fontsize=15, color=style.colour, weight="bold", family=_FONT, zorder=5,
+        path_effects=[withStroke(linewidth=4, foreground=_PAPER)],  # keeps the digits legible over grid and reference
     )  # fmt: skip
 
 
@@ -263,26 +301,24 @@ def _legend(figure: Figure, series: Sequence[_Series], control_label: str) -> No
         for s in series
     ]
     legend = figure.legend(
-        handles, [said[s.name] for s in series], loc="center left", bbox_to_anchor=(0.034, 0.885), ncols=len(series),
-        frameon=False, prop={"family": _FONT, "size": 15, "weight": "bold"}, handlelength=1.8, columnspacing=2.2,
+        handles, [said[s.name] for s in series], loc="center left", bbox_to_anchor=(0.018, 0.875), ncols=len(series),
+        frameon=False, prop={"family": _FONT, "size": 16.5, "weight": "bold"}, handlelength=1.8, columnspacing=2.2,
     )  # fmt: skip
     for text, s in zip(legend.get_texts(), series, strict=True):
         text.set_color(s.colour)
 
 
-def _footnote(comparison: Comparison) -> str:
-    text = (
+def _footnotes(comparison: Comparison, shown: Sequence[Row], groups: int) -> list[str]:
+    lines = [
         f"{comparison.people:,} held-out people, {comparison.photos:,} photos, {comparison.genuine_pairs:,} genuine and "
-        f"{comparison.impostor_pairs:,} impostor pairs. Lines: 95 % intervals over people; one training each."
-    )
-    shown = {key for key, _, _ in _HEADLINE} | {"fmr"}
-    lacking = any(
-        m is not None and m.estimate is not None and m.low is None
-        for row in comparison.rows
-        if row.before.key in shown
-        for m in (row.before, row.after, row.control)
-    )
-    return text + ("  * no interval: too few errors or people." if lacking else "")
+        f"{comparison.impostor_pairs:,} impostor pairs. Bars are 95 % intervals over people; each model was trained once."
+    ]
+    more = []
+    if any(m and m.estimate is not None and m.low is None for r in shown for m in (r.before, r.after, r.control)):
+        more.append("* no interval: see the table for the reason.")
+    if groups > MAX_GROUPS:
+        more.append(f"{MAX_GROUPS} of {groups} groups are shown; the table has all.")
+    return [*lines, *([" ".join(more)] if more else [])]
 
 
 def _frame(axes: Axes) -> None:
@@ -299,12 +335,12 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, float, str, str]]
     """Names at the right end of their curves, moved apart where they would overlap."""
     bottom, top = (math.log10(bound) for bound in axes.get_ylim())
     room = (top - bottom) * 0.05
-    lowest = -math.inf
+    lowest, last_x = -math.inf, math.nan
     for height, x, y, name, colour in sorted(ends):
-        placed = max(height, lowest + room)
-        lowest = placed
+        beside = abs(math.log10(x) - math.log10(last_x)) < 0.5 if lowest > -math.inf else False
+        lowest, last_x = (max(height, lowest + room) if beside else height), x
         axes.annotate(
-            name, (x, y), xytext=(x * 1.12, 10.0**placed), textcoords="data", va="center", fontsize=15, color=colour,
+            name, (x, y), xytext=(x * 1.12, 10.0**lowest), textcoords="data", va="center", fontsize=15, color=colour,
             weight="bold", family=_FONT, annotation_clip=False,
         )  # fmt: skip
 
