@@ -7,26 +7,27 @@ is no consent**.
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
-from PIL import Image
 
-from unsee.match.exif import EXIF_DIRECTORY, GPS_DIRECTORY, orientation_of
+from unsee.match import exif
+from unsee.match.exif import Value
 from unsee.match.pictures import Embedded
 
 MAX_XMP_BYTES: Final = 1 << 20
-_MAKE, _MODEL, _DATE, _DATE_ORIGINAL, _OFFSET_ORIGINAL = 0x010F, 0x0110, 0x0132, 0x9003, 0x9011
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _PLUS: Final = "{http://ns.useplus.org/ldf/xmp/1.0/}"
 _VOCABULARY: Final = re.compile(r"https?://ns\.useplus\.org/ldf/vocab/", re.IGNORECASE)
 _ALLOWING: Final = frozenset({"DMI-ALLOWED", "DMI-UNSPECIFIED"})
+_MOMENT: Final = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")
+_MOST_CHARACTERS: Final = 128
 _OFFSET: Final = re.compile(r"[+-]\d{2}:\d{2}")
 
 
@@ -62,23 +63,23 @@ class Signals:
 
 def read_exif(embedded: Embedded) -> Exif:
     """The EXIF of an examined file; fields that are damaged read as absent. Never raises."""
-    exif = embedded.exif
-    if not exif:
+    tags = embedded.exif
+    if not tags.main:
         return Exif()
-    detail = _directory(exif, EXIF_DIRECTORY)
-    position = _directory(exif, GPS_DIRECTORY)
-    words = [_text(_value(exif, tag)) for tag in (_MAKE, _MODEL)]
-    make, model = (word or "" for word in words)
+    make, model = _text(tags.main.get(exif.MAKE)), _text(tags.main.get(exif.MODEL))
     camera = model if model.startswith(make) else f"{make} {model}".strip()
-    latitude, longitude = _degrees(position, 1, 2, "S", 90), _degrees(position, 3, 4, "W", 180)
+    latitude = _degrees(tags.position, exif.LATITUDE_REF, exif.LATITUDE, "S", 90)
+    longitude = _degrees(tags.position, exif.LONGITUDE_REF, exif.LONGITUDE, "W", 180)
     whole = latitude is not None and longitude is not None
     return Exif(
-        taken=_taken(detail.get(_DATE_ORIGINAL) or _value(exif, _DATE), detail.get(_OFFSET_ORIGINAL)),
-        camera=camera or None,
-        has_position=2 in position or 4 in position,
+        taken=_taken(
+            tags.detail.get(exif.DATE_ORIGINAL) or tags.main.get(exif.DATE), tags.detail.get(exif.OFFSET_ORIGINAL)
+        ),
+        camera=camera[:_MOST_CHARACTERS] or None,
+        has_position=exif.LATITUDE in tags.position or exif.LONGITUDE in tags.position,
         latitude=latitude if whole else None,
         longitude=longitude if whole else None,
-        orientation=orientation_of(exif),
+        orientation=tags.orientation,
     )
 
 
@@ -133,47 +134,32 @@ def _short(value: str) -> str:
     return _VOCABULARY.sub("", value.strip(), count=1)[:128]
 
 
-def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
-    try:
-        return dict(exif.get_ifd(tag))
-    except (
-        Exception
-    ):  # Pillow's parser raises whatever a damaged directory makes it trip over; the fields are then absent
-        return {}
-
-
-def _value(exif: Image.Exif, tag: int) -> Any:
-    try:
-        return exif.get(tag)
-    except Exception:  # as above, for one value
-        return None
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
+def _text(value: Value | None) -> str:
+    """Printable text of a field; empty where it is no text."""
     if not isinstance(value, str):
+        return ""
+    if not value.isprintable():
+        value = "".join(c for c in value if c.isprintable())
+    return value.strip()[:_MOST_CHARACTERS]
+
+
+def _taken(value: Value | None, offset: Value | None) -> str | None:
+    parts = _MOMENT.fullmatch(_text(value))
+    if parts is None:
         return None
-    text = "".join(c for c in value if c.isprintable()).strip()
-    return text.encode("utf-8", "replace").decode()[:128] or None
-
-
-def _taken(value: Any, offset: Any) -> str | None:
     try:
-        moment = datetime.strptime(_text(value) or "", "%Y:%m:%d %H:%M:%S")
+        moment = datetime.fromisoformat("{}-{}-{}T{}:{}:{}".format(*parts.groups()))
     except ValueError:
         return None
-    zone = _text(offset) or ""
+    zone = _text(offset)
     return moment.isoformat() + (zone if _OFFSET.fullmatch(zone) else "")
 
 
-def _degrees(position: dict[int, Any], reference: int, tag: int, negative: str, most: float) -> float | None:
-    try:
-        degrees, minutes, seconds = (float(part) for part in position[tag])
-        value = degrees + minutes / 60 + seconds / 3600
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+def _degrees(position: Mapping[int, Value], reference: int, tag: int, negative: str, most: float) -> float | None:
+    value = position.get(tag)
+    if not isinstance(value, tuple) or len(value) != 3:
         return None
-    if not math.isfinite(value) or abs(value) > most:
+    degrees = value[0] + value[1] / 60 + value[2] / 3600
+    if not degrees <= most:  # also where it is not a number
         return None
-    side = _text(position.get(reference)) or ""
-    return round(-value if side.upper().startswith(negative) else value, 6)
+    return round(-degrees if _text(position.get(reference)).upper().startswith(negative) else degrees, 6)

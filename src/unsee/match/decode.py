@@ -36,7 +36,7 @@ from PIL import (
 
 from unsee.core.errors import InputError
 from unsee.match import jpeg
-from unsee.match.exif import BrokenDirectory, check_directories, open_exif, orientation_of
+from unsee.match.exif import BrokenDirectory, Tags, read_tags
 
 Pixels = npt.NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, C-contiguous."""
@@ -92,9 +92,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What lies in the file beside its pixels, read in the same pass. Not meant to be kept."""
+    """What lies in the file beside its pixels, read in the same pass."""
 
-    exif: Image.Exif | None
+    exif: Tags
     xmp: bytes | None
     unread: tuple[str, ...]
     """Blocks that are there and could not be read, each with its reason."""
@@ -144,15 +144,15 @@ def _decode_jpeg(data: bytes, limits: Limits) -> Decoded:
     if pixels is None or pixels.shape != (outline.height, outline.width, 3):
         raise Unreadable("damaged JPEG: the decoder gave up")
     embedded = _embedded(outline.exif, outline.xmp, ("extended XMP was not read",) if outline.extended_xmp else ())
-    pixels = upright(np.asarray(pixels, np.uint8), orientation_of(embedded.exif))
+    pixels = upright(np.asarray(pixels, np.uint8), embedded.exif.orientation)
     return Decoded(pixels, "JPEG", outline.more_pictures, embedded)
 
 
 def _decode_with_pillow(data: bytes, limits: Limits, formats: tuple[str, ...]) -> Decoded:
-    more = False
+    tags: Tags | None = None
     if data[:2] in (b"II", b"MM"):
         try:
-            more = check_directories(data)
+            tags = read_tags(data)
         except BrokenDirectory as error:
             raise Unreadable(f"damaged TIFF: {error}") from error
     try:
@@ -163,9 +163,9 @@ def _decode_with_pillow(data: bytes, limits: Limits, formats: tuple[str, ...]) -
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 _check_size(*image.size, limits)
                 image.load()
+                embedded = _embedded_of(image, tags)
+                more = tags.more_directories if tags else bool(getattr(image, "is_animated", False))
                 name = "JPEG" if image.format == "MPO" else str(image.format)
-                more = more or (name != "TIFF" and bool(getattr(image, "is_animated", False)))
-                embedded = _embedded_of(image)
                 pixels = _rgb(image)
     except Unreadable:
         raise
@@ -176,7 +176,8 @@ def _decode_with_pillow(data: bytes, limits: Limits, formats: tuple[str, ...]) -
     except Exception as error:
         # Decoders raise nearly anything on hostile bytes; each of it means that this one file cannot be examined.
         raise Unreadable(f"the decoder gave up ({type(error).__name__}: {str(error)[:200]})") from error
-    return Decoded(upright(pixels, orientation_of(embedded.exif)), name, more, embedded)
+    # Pillow turns TIFF files as it loads them, and no others.
+    return Decoded(pixels if tags else upright(pixels, embedded.exif.orientation), name, more, embedded)
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
@@ -186,23 +187,23 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
         raise Unreadable(f"it would decode to {width:,} × {height:,} pixels, more than {limits.max_pixels:,}")
 
 
-def _embedded_of(image: Image.Image) -> Embedded:
+def _embedded_of(image: Image.Image, tags: Tags | None) -> Embedded:
     """What Pillow found beside the pixels, after `load`: PNG may carry it behind them."""
     xmp = image.info.get("xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "surrogateescape")
-    if image.format == "TIFF":
-        return Embedded(image.getexif(), xmp, ())  # its directories were checked before it was opened
+    if tags is not None:
+        return Embedded(tags, xmp, ())
     return _embedded(image.info.get("exif"), xmp, ())
 
 
 def _embedded(block: bytes | None, xmp: bytes | None, unread: tuple[str, ...]) -> Embedded:
     if not block:
-        return Embedded(None, xmp, unread)
+        return Embedded(Tags(), xmp, unread)
     try:
-        return Embedded(open_exif(block), xmp, unread)
+        return Embedded(read_tags(block), xmp, unread)
     except BrokenDirectory as error:
-        return Embedded(None, xmp, (*unread, f"EXIF cannot be read: {error}"))
+        return Embedded(Tags(), xmp, (*unread, f"EXIF cannot be read: {error}"))
 
 
 def _rgb(image: Image.Image) -> Pixels:

@@ -55,7 +55,8 @@ def luma(pixels: npt.NDArray[np.uint8]) -> Luma:
 
 def frequencies(small: Luma) -> Frequencies:
     """The 16 × 16 lowest frequencies without the constant ones, as in PDQ. A flat picture has none: zeros."""
-    if small.min() == small.max():
+    least, most, _, _ = cv2.minMaxLoc(small)
+    if least == most:
         return np.zeros((16, 16), np.float32)
     found: Frequencies = _BASIS @ small.astype(np.float32) @ _BASIS_T
     return found
@@ -65,7 +66,7 @@ def quality(small: Luma) -> int:
     """PDQ's gradient metric, 0 (flat) to 100."""
     down = cv2.LUT(cv2.absdiff(small[1:], small[:-1]), _STEP)
     across = cv2.LUT(cv2.absdiff(small[:, 1:], small[:, :-1]), _STEP)
-    return min(100, (int(down.sum()) + int(across.sum())) // 90)
+    return min(100, int(cv2.norm(down, cv2.NORM_L1) + cv2.norm(across, cv2.NORM_L1)) // 90)  # L1 of bytes is their sum
 
 
 def hash_of(found: Frequencies) -> bytes:
