@@ -94,6 +94,12 @@ def test_consent_without_an_end_has_none(write):
     assert row.consent == ConsentClaim(("train",), "n", date(2024, 1, 1), None)
 
 
+def test_consent_for_one_day_begins_and_ends_on_it(write):
+    text = CONSENT + "1.jpg,p,train,n,2024-01-01,2024-01-01\n"
+    (row,) = read_metadata(write(text)).rows.values()
+    assert row.consent == ConsentClaim(("train",), "n", date(2024, 1, 1), date(2024, 1, 1))
+
+
 def test_lines_are_counted_through_quoted_line_breaks(write):
     text = 'file,note\n1.jpg,"one\ntwo\nthree"\n2.jpg,x\n'
     rows = read_metadata(write(text)).rows
