@@ -34,6 +34,8 @@ _SOFT: Final = "#5b6570"
 _LINE: Final = "#dfe3e8"
 _BAND: Final = "#f6f7f9"
 _FONT: Final = "DejaVu Sans"
+_PLAIN: Final[dict[str, Any]] = {"parse_math": False}
+"""For words that users chose: a dollar sign is a dollar sign."""
 
 MAX_GROUPS: Final = 6
 """With more rows than this the labels would touch; the rest is named in the footnote."""
@@ -177,13 +179,23 @@ def _of(row: Row, series: _Series) -> Measure | None:
 
 def _title(figure: Figure, title: str) -> None:
     size = 26.0 if len(title) <= 70 else max(13.0, 26.0 * 70 / len(title))
-    figure.text(0.025, 0.94, title, fontsize=size, color=_INK, weight="bold", va="center", family=_FONT)
+    figure.text(
+        0.025, 0.94, _drawable(title), fontsize=size, color=_INK, weight="bold", va="center", family=_FONT, **_PLAIN
+    )
 
 
 def _wrapped(name: str) -> str:
     """A group's name on at most two lines of what fits beside the panel."""
-    lines = textwrap.wrap(name, 16)
+    lines = textwrap.wrap(_drawable(name), 16)
     return "\n".join(lines) if len(lines) <= 2 else f"{lines[0]}\n{lines[1][:15]}…"
+
+
+def _drawable(text: str) -> str:
+    """`text` with an empty box for each character that the font lacks, instead of a warning for each."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont(_FONT)).get_charmap()
+    return "".join(letter if ord(letter) in known else "□" for letter in text)
 
 
 def _size(group: GroupSize, rows: int) -> str:
@@ -260,7 +272,9 @@ def _row(axes: Axes, at: int, name: str, hint: str, rows: int) -> None:
     # Offsets in points: the same distance on paper whatever the number of rows.
     beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
     shift = 4 if rows <= 4 else -1
-    axes.annotate(name, (0, at), xytext=(-14, shift), va="bottom", fontsize=16.5, color=_INK, family=_FONT, **beside)
+    axes.annotate(
+        name, (0, at), xytext=(-14, shift), va="bottom", fontsize=16.5, color=_INK, family=_FONT, **beside, **_PLAIN
+    )
     axes.annotate(hint, (0, at), xytext=(-14, shift - 8), va="top", fontsize=13, color=_SOFT, family=_FONT, **beside)
 
 
@@ -295,7 +309,7 @@ def _legend(figure: Figure, series: Sequence[_Series], control_label: str) -> No
     """Names in their own colour beside their own mark, in the order of the rows."""
     from matplotlib.lines import Line2D
 
-    said = {"before": "before", "control": f"control: {control_label}", "after": "after"}
+    said = {"before": "before", "control": f"control: {_drawable(control_label)}", "after": "after"}
     handles = [
         Line2D([], [], color=s.colour, marker=s.marker, markersize=s.size, linewidth=3.2, markeredgecolor=_PAPER)
         for s in series
@@ -306,6 +320,7 @@ def _legend(figure: Figure, series: Sequence[_Series], control_label: str) -> No
     )  # fmt: skip
     for text, s in zip(legend.get_texts(), series, strict=True):
         text.set_color(s.colour)
+        text.set_parse_math(False)
 
 
 def _footnotes(comparison: Comparison, shown: Sequence[Row], groups: int) -> list[str]:
@@ -340,8 +355,8 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, float, str, str]]
         beside = abs(math.log10(x) - math.log10(last_x)) < 0.5 if lowest > -math.inf else False
         lowest, last_x = (max(height, lowest + room) if beside else height), x
         axes.annotate(
-            name, (x, y), xytext=(x * 1.12, 10.0**lowest), textcoords="data", va="center", fontsize=15, color=colour,
-            weight="bold", family=_FONT, annotation_clip=False,
+            _drawable(name), (x, y), xytext=(x * 1.12, 10.0**lowest), textcoords="data", va="center", fontsize=15, color=colour,
+            weight="bold", family=_FONT, annotation_clip=False, **_PLAIN,
         )  # fmt: skip
 
 

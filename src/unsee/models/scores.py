@@ -58,6 +58,37 @@ class PairScores:
     impostors_above: IntArray
     """(L,) how many impostor pairs score above each level."""
 
+    @classmethod
+    def sort(
+        cls,
+        *,
+        people: IntArray,
+        photos: IntArray,
+        genuine: tuple[ScoreArray, npt.NDArray[np.int32]],
+        impostor: tuple[ScoreArray, npt.NDArray[np.int32], npt.NDArray[np.int32]],
+        hits: IntArray,
+        probes: IntArray,
+    ) -> PairScores:
+        """From pairs in any order: scores with the person, and scores with both people."""
+        of_one, of_two = np.argsort(-genuine[0], kind="stable"), np.argsort(-impostor[0], kind="stable")
+        own, others = genuine[0][of_one], impostor[0][of_two]
+        levels, counts = np.unique(-own, return_counts=True)
+        return cls(
+            people=people,
+            photos=photos,
+            genuine=own,
+            genuine_person=genuine[1][of_one],
+            impostor=others,
+            impostor_a=impostor[1][of_two],
+            impostor_b=impostor[2][of_two],
+            hits=hits,
+            probes=probes,
+            levels=-levels,
+            genuine_at=np.cumsum(counts).astype(np.int64),
+            impostors_at=np.searchsorted(-others, levels, side="right").astype(np.int64),
+            impostors_above=np.searchsorted(-others, levels, side="left").astype(np.int64),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Operating:
@@ -114,23 +145,13 @@ def score_pairs(embeddings: npt.NDArray[np.floating], people: npt.NDArray[np.int
         best_other = np.where(same, -np.inf, block).max(axis=1)
         same[np.arange(len(block)), np.arange(start, start + len(block))] = False
         hit[start : start + _ROWS] = np.where(same, block, -np.inf).max(axis=1) > best_other
-    genuine, genuine_order = _descending(np.concatenate(same_scores))
-    impostor, impostor_order = _descending(np.concatenate(other_scores))
-    levels, ends = np.unique(-genuine, return_counts=True)
-    return PairScores(
+    return PairScores.sort(
         people=known.astype(np.int64),
         photos=photos.astype(np.int64),
-        genuine=genuine,
-        genuine_person=np.concatenate(same_people)[genuine_order],
-        impostor=impostor,
-        impostor_a=np.concatenate(other_a)[impostor_order],
-        impostor_b=np.concatenate(other_b)[impostor_order],
+        genuine=(np.concatenate(same_scores), np.concatenate(same_people)),
+        impostor=(np.concatenate(other_scores), np.concatenate(other_a), np.concatenate(other_b)),
         hits=np.bincount(index, weights=hit, minlength=len(known)).astype(np.int64),
         probes=np.where(photos > 1, photos, 0).astype(np.int64),
-        levels=-levels,
-        genuine_at=np.cumsum(ends).astype(np.int64),
-        impostors_at=np.searchsorted(-impostor, levels, side="right").astype(np.int64),
-        impostors_above=np.searchsorted(-impostor, levels, side="left").astype(np.int64),
     )
 
 
@@ -266,11 +287,6 @@ def _running(running: FloatArray, counts: IntArray) -> FloatArray:
     if len(running) == 0:
         return np.zeros(len(counts))
     return np.asarray(np.where(counts > 0, running[np.maximum(counts, 1) - 1], 0.0), dtype=np.float64)
-
-
-def _descending(scores: ScoreArray) -> tuple[ScoreArray, npt.NDArray[np.intp]]:
-    order = np.argsort(-scores, kind="stable")
-    return scores[order], order
 
 
 def _check(embeddings: npt.NDArray[np.floating], people: npt.NDArray[np.integer]) -> None:
