@@ -22,7 +22,7 @@ from unsee.stores.removal import kind, look_at, stamp, why
 
 LIMITS: tuple[str, ...] = (
     "Snapshots, backups and replicas of the file system are not seen and not touched.",
-    "The blocks of an erased file hold its bytes until the file system gives them to another file or trims them; so may its journal.",
+    "The blocks of an erased file hold its bytes until the file system reuses or trims them; so may its journal.",
     "A solid-state disk may keep old blocks that no program can address.",
     "A process that had the file open when it was erased can read it until it closes it.",
     "File names stay in the blocks of their directory until others take their place; empty directories stay, with their names.",
