@@ -87,15 +87,16 @@ class Population:
 
 def render(person: Person, photo: int) -> npt.NDArray[np.uint8]:
     """Photo number `photo` of `person`, (112, 112, 3) uint8 RGB. Pure; costs about 6 ms on one core."""
-    return take_photo(person.identity, _generator(person.seed, person.number, _PHOTO, photo))
+    return take_photo(person.identity, generator(person.seed, person.number, _PHOTO, photo))
 
 
-def _generator(seed: int, *key: int) -> np.random.Generator:
+def generator(seed: int, *key: int) -> np.random.Generator:
+    """The random numbers of one matter (`key`) in the population of that seed; matters do not disturb each other."""
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=key))
 
 
 def _person(seed: int, number: int, tone: Tone) -> Person:
-    rng = _generator(seed, number, _WHO)
+    rng = generator(seed, number, _WHO)
     sex = "f" if rng.random() < 0.5 else "m"
     age = int(np.clip(round(18 + rng.gamma(2.2, 7.5)), 18, 79))
     town = _TOWNS[rng.integers(len(_TOWNS))]
