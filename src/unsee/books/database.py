@@ -122,12 +122,16 @@ class Books:
         `secure_delete` zeroes freed cells, but copies stay in the WAL until it is truncated (measured: all of them), and
         B-tree reshuffles leave stale cell images. Cost: the size of the books. On PostgreSQL: `VACUUM FULL` of the tables.
         """
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        raw = self._engine.raw_connection()  # VACUUM runs outside any transaction, and SQLAlchemy would begin one
+        try:
+            cursor = raw.cursor()
             if self._engine.dialect.name == "sqlite":
-                conn.exec_driver_sql("VACUUM")
-                conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor.execute("VACUUM")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             else:
-                conn.exec_driver_sql("VACUUM FULL digests, copies, item_attributes, subject_attributes, consents")
+                cursor.execute("VACUUM FULL digests, copies, item_attributes, subject_attributes, consents")
+        finally:
+            raw.close()
 
     def close(self) -> None:
         """Give back the connections."""

@@ -14,13 +14,16 @@ from sqlalchemy import Connection
 
 from unsee.books import facts
 from unsee.books.database import Tx
-from unsee.books.parties import items_of_source, source_no
+from unsee.books.parties import documents_of_source, items_of_source, source_no
 from unsee.books.ranges import id_ranges
 from unsee.books.schema import batches, digests, item_attributes, items, sources, subject_attributes, subjects
+from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
 
 PHOTO = 0
-"""Kind of item. Crops, thumbnails, embeddings, labels and synthetic images get numbers of their own."""
+DOCUMENT = 1
+"""Kinds of items. A document is a file that came with the photos, such as their metadata: an order reaches it too (R2).
+Crops, thumbnails, embeddings, labels and synthetic images get numbers of their own."""
 
 OPTED_OUT = 1
 """Bit of `signals`: the file itself reserves the right against training."""
@@ -43,6 +46,22 @@ class NewItem:
     signals: int
     subject: SubjectNo | None
     attributes: tuple[tuple[str, str, str], ...] = ()
+    kind: int = PHOTO
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One intake: `count` items from id `first` on, and the root over them."""
+
+    no: int
+    first: int
+    count: int
+    root: bytes
+
+    @property
+    def items(self) -> ItemSet:
+        """Its items."""
+        return ItemSet(range(self.first, self.first + self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,75 +81,63 @@ def next_item_id(conn: Connection) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def add_items(tx: Tx, source_id: SourceId, batch_no: int, new: Sequence[NewItem]) -> list[ItemId]:
-    """Take items in under consecutive ids and add them to their source's set.
+def add_batch(
+    tx: Tx, source_id: SourceId, new: Sequence[NewItem], *, counts: Mapping[str, int], person: PersonId
+) -> tuple[Batch, list[ItemId]]:
+    """Take one batch in: its items under consecutive ids, its root, its counts, the fact.
 
-    Cost: about 10 µs an item; the source's bitmap is rewritten once a call.
+    A batch may be empty: that an intake found nothing new is a fact too.
     """
-    if not new:
-        return []
-    number = source_no(tx.conn, source_id)
     first = next_item_id(tx.conn)
-    ids = [ItemId(first + i) for i in range(len(new))]
-    tx.conn.execute(
-        items.insert(),
-        [
-            {
-                "id": item_id,
-                "source_no": number,
-                "subject_no": item.subject,
-                "parent_id": None,
-                "batch_no": batch_no,
-                "kind": PHOTO,
-                "signals": item.signals,
-                "width": item.width,
-                "height": item.height,
-                "size_bytes": item.size_bytes,
-            }
-            for item_id, item in zip(ids, new, strict=True)
-        ],
-    )
-    tx.conn.execute(
-        digests.insert(),
-        [
-            {
-                "item_id": item_id,
-                "sha256": item.sha256,
-                "pixels": item.pixels,
-                "pdq": item.pdq,
-                "pdq_quality": item.pdq_quality,
-            }
-            for item_id, item in zip(ids, new, strict=True)
-        ],
-    )
-    rows = [
-        {"item_id": item_id, "name": name, "data_class": data_class, "value": value}
-        for item_id, item in zip(ids, new, strict=True)
-        for name, data_class, value in item.attributes
-    ]
-    if rows:
-        tx.conn.execute(item_attributes.insert(), rows)
-    mine = items_of_source(tx.conn, source_id) | ItemSet(ids)
-    mine.run_optimize()
-    tx.conn.execute(sa.update(sources).where(sources.c.no == number).values(item_set=mine.serialize()))
-    return ids
-
-
-def open_batch(tx: Tx, source_id: SourceId, folder: str, person: PersonId) -> int:
-    """Begin a batch; its number. Its counts are written by `close_batch` in the same transaction."""
+    root = items_root((ItemId(first + i), item.sha256) for i, item in enumerate(new))
     result = tx.conn.execute(
         batches.insert().values(
-            source_no=source_no(tx.conn, source_id), folder=folder, counts="{}", person_id=person, at=tx.at
+            source_no=source_no(tx.conn, source_id),
+            counts=json.dumps(dict(counts)),
+            first_item=first,
+            item_count=len(new),
+            root=root,
+            person_id=person,
+            at=tx.at,
         )
     )
     primary_key = result.inserted_primary_key
-    return int(primary_key[0]) if primary_key is not None else 0
+    batch = Batch(int(primary_key[0]) if primary_key is not None else 0, first, len(new), root)
+    ids = _add_items(tx, source_id, batch, new)
+    facts.record(
+        tx,
+        "BatchTakenIn",
+        batch=batch.no,
+        source=source_id,
+        counts=dict(counts),
+        first_item=first,
+        root=root.hex(),
+        by=person,
+    )
+    return batch, ids
 
 
-def close_batch(tx: Tx, batch_no: int, source_id: SourceId, *, counts: Mapping[str, int], root: str) -> None:
-    """Write what a batch took in and what it refused, and record the fact. `root` commits to the new items' digests."""
-    tx.conn.execute(sa.update(batches).where(batches.c.no == batch_no).values(counts=json.dumps(dict(counts))))
-    facts.record(tx, "BatchTakenIn", batch=batch_no, source=source_id, counts=dict(counts), root=root)
+def all_batches(conn: Connection) -> list[Batch]:
+    """Every batch that took something in, in order."""
+    rows = conn.execute(sa.select(batches).where(batches.c.item_count > 0).order_by(batches.c.no))
+    return [Batch(r.no, r.first_item, r.item_count, bytes(r.root)) for r in rows]
+
+
+def commitment(conn: Connection, wanted: ItemSet) -> bytes:
+    """The collection root over `wanted`, from the digests on record.
+
+    Cost: one hash a batch that `wanted` holds whole; 3 µs an item of batches that it holds in part.
+    """
+    leaves = []
+    for batch in all_batches(conn):
+        mine = wanted & batch.items
+        if len(mine) == batch.count:
+            leaves.append((batch.no, batch.count, batch.root))
+        elif mine:
+            found = digests_of(conn, mine)
+            pairs = ((ItemId(i), sha.tobytes()) for i, sha in zip(found.ids.tolist(), found.sha256, strict=True))
+            leaves.append((batch.no, len(found.ids), items_root(pairs)))
+    return collection_root(leaves)
 
 
 def subject_numbers(tx: Tx, source_id: SourceId, pseudonyms: Iterable[bytes]) -> dict[bytes, SubjectNo]:
@@ -262,6 +269,25 @@ def attribute_counts(conn: Connection, wanted: ItemSet) -> dict[str, int]:
     return counts
 
 
+def attribute_rows(conn: Connection, wanted: ItemSet) -> dict[str, int]:
+    """Rows left, by table, that hold an attribute of `wanted` or of people who have no other item; empty when there are none."""
+    counts: dict[str, int] = {}
+    mine = sum(
+        row.item_id in wanted
+        for low, high in id_ranges(wanted)
+        for row in conn.execute(
+            sa.select(item_attributes.c.item_id).where(item_attributes.c.item_id.between(low, high))
+        )
+    )
+    if mine:
+        counts["item_attributes"] = mine
+    people = _only_in(conn, wanted)
+    theirs = sum(row.subject_no in people for row in conn.execute(sa.select(subject_attributes.c.subject_no)))
+    if theirs:
+        counts["subject_attributes"] = theirs
+    return counts
+
+
 def size_of(conn: Connection, wanted: ItemSet) -> int:
     """Bytes of the originals of `wanted`, as recorded at intake."""
     total = 0
@@ -277,19 +303,82 @@ def forget_content(tx: Tx, wanted: ItemSet) -> dict[str, int]:
 
     What stays is the dense id, the source, and the person's keyed pseudonym (R21). Returns rows deleted by table.
     """
-    people = set(subjects_of_items(tx.conn, wanted).values())
     gone = {"digests": 0, "item_attributes": 0, "subject_attributes": 0}
     for low, high in id_ranges(wanted, exact=True):
         gone["digests"] += tx.conn.execute(sa.delete(digests).where(digests.c.item_id.between(low, high))).rowcount
         gone["item_attributes"] += tx.conn.execute(
             sa.delete(item_attributes).where(item_attributes.c.item_id.between(low, high))
         ).rowcount
-    for no in sorted(people):
-        if items_of_subjects(tx.conn, [no]) <= wanted:
-            gone["subject_attributes"] += tx.conn.execute(
-                sa.delete(subject_attributes).where(subject_attributes.c.subject_no == no)
-            ).rowcount
+    for no in sorted(_only_in(tx.conn, wanted)):
+        gone["subject_attributes"] += tx.conn.execute(
+            sa.delete(subject_attributes).where(subject_attributes.c.subject_no == no)
+        ).rowcount
     return gone
+
+
+def _add_items(tx: Tx, source_id: SourceId, batch: Batch, new: Sequence[NewItem]) -> list[ItemId]:
+    if not new:
+        return []
+    number = source_no(tx.conn, source_id)
+    ids = [ItemId(batch.first + i) for i in range(len(new))]
+    tx.conn.execute(
+        items.insert(),
+        [
+            {
+                "id": item_id,
+                "source_no": number,
+                "subject_no": item.subject,
+                "parent_id": None,
+                "batch_no": batch.no,
+                "kind": item.kind,
+                "signals": item.signals,
+                "width": item.width,
+                "height": item.height,
+                "size_bytes": item.size_bytes,
+            }
+            for item_id, item in zip(ids, new, strict=True)
+        ],
+    )
+    tx.conn.execute(
+        digests.insert(),
+        [
+            {
+                "item_id": item_id,
+                "sha256": item.sha256,
+                "pixels": item.pixels,
+                "pdq": item.pdq,
+                "pdq_quality": item.pdq_quality,
+            }
+            for item_id, item in zip(ids, new, strict=True)
+        ],
+    )
+    rows = [
+        {"item_id": item_id, "name": name, "data_class": data_class, "value": value}
+        for item_id, item in zip(ids, new, strict=True)
+        for name, data_class, value in item.attributes
+    ]
+    if rows:
+        tx.conn.execute(item_attributes.insert(), rows)
+    mine = items_of_source(tx.conn, source_id) | ItemSet(ids)
+    mine.run_optimize()
+    papers = documents_of_source(tx.conn, source_id) | ItemSet(
+        [i for i, item in zip(ids, new, strict=True) if item.kind == DOCUMENT]
+    )
+    tx.conn.execute(
+        sa.update(sources)
+        .where(sources.c.no == number)
+        .values(item_set=mine.serialize(), document_set=papers.serialize())
+    )
+    return ids
+
+
+def _only_in(conn: Connection, wanted: ItemSet) -> set[SubjectNo]:
+    """People all of whose items are in `wanted`."""
+    elsewhere: set[SubjectNo] = set()
+    inside: set[SubjectNo] = set()
+    for row in conn.execute(sa.select(items.c.id, items.c.subject_no).where(items.c.subject_no.is_not(None))):
+        (inside if row.id in wanted else elsewhere).add(row.subject_no)
+    return inside - elsewhere
 
 
 def _subjects(conn: Connection, source_number: int, pseudonyms: Sequence[bytes]) -> dict[bytes, SubjectNo]:

@@ -37,6 +37,7 @@ def register_source(tx: Tx, source: Source) -> None:
             geography=source.geography,
             legacy=source.legacy,
             item_set=ItemSet().serialize(),
+            document_set=ItemSet().serialize(),
         )
     )
     facts.record(
@@ -90,6 +91,24 @@ def items_of_source(conn: Connection, source_id: SourceId) -> ItemSet:
     if blob is None:
         raise NotFound("source", source_id)
     return ItemSet.deserialize(bytes(blob))
+
+
+def documents_of_source(conn: Connection, source_id: SourceId) -> ItemSet:
+    """The items of a source that are no pictures.
+
+    Raises:
+        NotFound: there is no such source.
+    """
+    blob = conn.execute(sa.select(sources.c.document_set).where(sources.c.id == source_id)).scalar()
+    if blob is None:
+        raise NotFound("source", source_id)
+    return ItemSet.deserialize(bytes(blob))
+
+
+def documents(conn: Connection) -> ItemSet:
+    """The items of all sources that are no pictures: metadata files that were handed over with the photos."""
+    blobs = conn.execute(sa.select(sources.c.document_set)).scalars()
+    return ItemSet.union(ItemSet(), *(ItemSet.deserialize(bytes(b)) for b in blobs))
 
 
 def draft_agreement(tx: Tx, agreement: Agreement, *, person: PersonId) -> None:

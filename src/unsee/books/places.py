@@ -94,10 +94,20 @@ def all_objects(conn: Connection) -> dict[ObjectNo, tuple[int, str]]:
     return {r.no: (r.store_no, r.name) for r in conn.execute(sa.select(objects))}
 
 
-def add_copies(tx: Tx, rows: Sequence[Copy]) -> None:
-    """Record copies that are not on record yet."""
+def replace_copies(tx: Tx, rows: Sequence[Copy]) -> None:
+    """Record what lies where; what was on record for the same place before is replaced, for its bytes are no longer there."""
     if not rows:
         return
+    by_object: dict[ObjectNo, set[str]] = {}
+    for copy in rows:
+        by_object.setdefault(copy.object, set()).add(copy.selector)
+    for number, selectors in by_object.items():
+        stale = [s for s in copies_in_object(tx.conn, number) if s in selectors]
+        if stale:
+            tx.conn.execute(
+                sa.delete(copies).where(copies.c.object_no == number, copies.c.selector == sa.bindparam("old")),
+                [{"old": s} for s in stale],
+            )
     tx.conn.execute(
         copies.insert(),
         [
@@ -141,6 +151,8 @@ def forget_copies(tx: Tx, items: ItemSet) -> int:
     gone = 0
     for low, high in id_ranges(items, exact=True):
         gone += tx.conn.execute(sa.delete(copies).where(copies.c.item_id.between(low, high))).rowcount
+    # Names of directories may name people: an object that holds nothing recorded any more is forgotten.
+    tx.conn.execute(sa.delete(objects).where(~sa.exists().where(copies.c.object_no == objects.c.no)))
     return gone
 
 

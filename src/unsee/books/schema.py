@@ -51,6 +51,7 @@ sources = Table(
     Column("geography", Text, nullable=False),
     Column("legacy", Boolean, nullable=False),
     Column("item_set", LargeBinary, nullable=False),
+    Column("document_set", LargeBinary, nullable=False),
 )
 
 agreements = Table(
@@ -205,8 +206,10 @@ batches = Table(
     metadata,
     Column("no", _Number, primary_key=True),
     Column("source_no", ForeignKey("sources.no"), nullable=False),
-    Column("folder", Text, nullable=False),
     Column("counts", Text, nullable=False),
+    Column("first_item", _Number, nullable=False),
+    Column("item_count", _Number, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
     Column("person_id", _Slug, nullable=False),
     Column("at", _Time, nullable=False),
 )

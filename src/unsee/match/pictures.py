@@ -16,6 +16,7 @@ __all__ = [
     "Limits",
     "Picture",
     "Unreadable",
+    "document",
     "examine",
     "examine_with_embedded",
     "orientations",
@@ -24,6 +25,7 @@ __all__ = [
 
 DEFAULT_LIMITS: Final = Limits()
 _PIXEL_DOMAIN: Final = b"unsee/pixels/1\0"
+_DOCUMENT_DOMAIN: Final = b"unsee/document/1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,19 @@ def examine_with_embedded(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple
     """As `examine`, with the EXIF and XMP that the same pass came by."""
     decoded = decode(data, limits)
     return _picture(data, decoded), decoded.embedded
+
+
+def document(sha256: bytes) -> Picture:
+    """A file that is no picture, such as a metadata file, as the matcher takes it: told by its bytes alone."""
+    return Picture(
+        sha256=sha256,
+        pixel_digest=hashlib.sha256(_DOCUMENT_DOMAIN + sha256).digest(),
+        pdq=bytes(32),
+        pdq_quality=0,
+        width=0,
+        height=0,
+        format="document",
+    )
 
 
 def orientations(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[bytes]:

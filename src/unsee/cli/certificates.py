@@ -1,0 +1,1 @@
+"""`unsee certify`, `receipt`, `log`."""

@@ -1,0 +1,221 @@
+"""`unsee intake`, `dataset`, `exposure`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unsee.cli.output import (
+    as_person,
+    command,
+    done,
+    open_workspace,
+    print_json,
+    progress,
+    say,
+    size,
+    table,
+    workers_option,
+)
+from unsee.core.ids import PersonId
+
+if TYPE_CHECKING:
+    from unsee.books.training import Dataset
+    from unsee.intake.take_in import NotTaken, TakenIn
+
+_SHOWN = 3
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--source", required=True, help="Whose photos they are.")
+@click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    help="CSV or JSON Lines: file, person, attributes, consent; default: photos.csv …",
+)
+@as_person
+@workers_option
+@command
+def intake(
+    folder: Path,
+    source: str,
+    metadata: Path | None,
+    person: PersonId,
+    workers: int,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Take a folder of photos in. The photos stay where they are; running it twice adds nothing."""
+    from unsee.app.intake import take_in
+
+    with progress("photos") as report:
+        result = take_in(
+            open_workspace(workspace),
+            folder,
+            source=source,
+            metadata=metadata,
+            person=person,
+            workers=workers,
+            on_progress=report,
+        )
+    if as_json:
+        print_json(result.as_json())
+    else:
+        _show_intake(result)
+
+
+def _show_intake(result: TakenIn) -> None:
+    done(f"{result.new:,} photos taken in for {result.source}; {result.consents:,} consents.")
+    for count, text in (
+        (result.unchanged, "known and untouched: nothing to do"),
+        (result.more_copies, "further copies of photos that are known"),
+        (result.without_person, "show nobody known"),
+        (result.opted_out, "carry an opt-out from training"),
+    ):
+        if count:
+            say(f"  {count:,} {text}")
+    _show_not_taken("refused", result.refused)
+    _show_not_taken("REFUSED BY THE SUPPRESSION LIST", result.suppressed)
+    _show_not_taken("left out", [n for n in result.left_out if n.reason != "it is the metadata file"])
+    _show_not_taken("rows without a photo", result.rows_without_file)
+    for note, count in result.notes.items():
+        say(f"  {count:,} × {note}")
+
+
+def _show_not_taken(what: str, entries: list[NotTaken]) -> None:
+    if not entries:
+        return
+    say(f"  {len(entries):,} {what}:")
+    for reason, count in Counter(n.reason for n in entries).most_common():
+        names = [n.file for n in entries if n.reason == reason]
+        more = f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
+        say(f"    {count:,} × {reason}: {', '.join(names[:_SHOWN])}{more}")
+
+
+@click.group()
+def dataset() -> None:
+    """Frozen sets of photos with a purpose and a Merkle root."""
+
+
+@dataset.command("freeze")
+@click.argument("id")
+@click.option("--purpose", required=True, help="What it may be read for.")
+@click.option("--source", "sources", multiple=True, help="Only of this source (repeat); default: all.")
+@click.option("--of", "of", metavar="DATASET", help="Only of this dataset.")
+@click.option("--without-people-of", "held_out", multiple=True, metavar="DATASET", help="Nobody who is in it (repeat).")
+@click.option(
+    "--drop-people", type=click.IntRange(min=0), default=0, help="Leave out so many people at random: a control."
+)
+@click.option("--seed", type=int, default=0, help="Of that draw.")
+@click.option("--permitted-only", is_flag=True, help="Leave out what policy refuses.")
+@click.option("--override-policy", is_flag=True, help="Take in what policy refuses; stands in the log for ever.")
+@click.option("--reason", help="Why policy is overridden.")
+@as_person
+@command
+def dataset_freeze(
+    id: str,
+    purpose: str,
+    sources: tuple[str, ...],
+    of: str | None,
+    held_out: tuple[str, ...],
+    drop_people: int,
+    seed: int,
+    permitted_only: bool,
+    override_policy: bool,
+    reason: str | None,
+    person: PersonId,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Freeze a dataset. Refused as a whole where policy refuses an item, unless told otherwise."""
+    from unsee.app.datasets import Override, Selection, freeze
+
+    if override_policy and not reason:
+        raise click.UsageError("--override-policy needs --reason: it is written into the log and every report.")
+    if override_policy and permitted_only:
+        raise click.UsageError("--permitted-only and --override-policy exclude each other.")
+    frozen, decision = freeze(
+        open_workspace(workspace),
+        id,
+        purpose=purpose,
+        selection=Selection(sources, of, held_out, drop_people, seed),
+        permitted_only=permitted_only,
+        override=Override(person, reason or "") if override_policy else None,
+        person=person,
+    )
+    if as_json:
+        print_json({**_dataset(frozen), "refused": [r.as_json() for r in decision.refusals]})
+        return
+    done(f"Dataset {frozen.id} for {purpose}: {len(frozen.items):,} photos, root {frozen.root[:16]}…")
+    for refusal in decision.refusals:
+        say(f"  {'overridden' if frozen.override else 'left out'}: {refusal}")
+    if frozen.override:
+        click.secho(f"  POLICY OVERRIDDEN by {person}: {reason}", fg="yellow", bold=True)
+
+
+@dataset.command("list")
+@command
+def dataset_list(workspace: str | None, as_json: bool) -> None:
+    """Every dataset."""
+    from unsee.books import training
+
+    ws = open_workspace(workspace)
+    with ws.books.read() as conn:
+        rows = training.all_datasets(conn)
+    if as_json:
+        print_json({"schema": "unsee/datasets/1", "datasets": [_dataset(d) for d in rows]})
+    else:
+        table(
+            ["id", "purpose", "photos", "root", "policy"],
+            [
+                (d.id, d.purpose, f"{len(d.items):,}", d.root[:16] + "…", "OVERRIDDEN" if d.override else "permitted")
+                for d in rows
+            ],
+            right=[2],
+        )
+
+
+def _dataset(frozen: Dataset) -> dict[str, object]:
+    return {
+        "schema": "unsee/dataset/1",
+        "id": frozen.id,
+        "purpose": frozen.purpose,
+        "items": len(frozen.items),
+        "root": frozen.root,
+        "override": frozen.override,
+        "definition": dict(frozen.definition),
+        "at": frozen.at,
+    }
+
+
+@click.command()
+@command
+def exposure(workspace: str | None, as_json: bool) -> None:
+    """What falls if a source goes: photos, people, datasets, models, the cost of training them again."""
+    from unsee.app.exposure import exposure as measure
+
+    rows = measure(open_workspace(workspace))
+    if as_json:
+        print_json({"schema": "unsee/exposure/1", "sources": [r.as_json() for r in rows]})
+        return
+    table(
+        ["source", "photos", "people", "bytes", "datasets", "models that fall", "retraining", "standing"],
+        [
+            (
+                r.source,
+                f"{r.items:,}",
+                f"{r.people:,}",
+                size(r.size_bytes),
+                len(r.datasets),
+                ", ".join(r.models) or "–",
+                f"{r.retrain_cpu_s} cpu-s",
+                (f"under {r.under_order}" if r.under_order else "") or r.why,
+            )
+            for r in rows
+        ],
+        right=[1, 2, 3, 4, 6],
+    )

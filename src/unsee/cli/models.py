@@ -1,0 +1,166 @@
+"""`unsee train`, `evaluate`, `compare`, `model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unsee.cli.output import as_person, command, done, open_workspace, print_json, progress, say, table
+from unsee.core.ids import PersonId
+
+if TYPE_CHECKING:
+    from unsee.training.face_recogniser import Progress
+
+
+@click.command()
+@click.argument("model")
+@click.option("--dataset", required=True, help="A frozen dataset.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the recipe (repeat): epochs=8, seed=7 …",
+)
+@as_person
+@command
+def train(
+    model: str, dataset: str, settings: tuple[str, ...], person: PersonId, workspace: str | None, as_json: bool
+) -> None:
+    """Train a face recogniser named MODEL on what the permitted reader yields."""
+    from unsee.app.training import read_recipe
+    from unsee.app.training import train as carry_out
+
+    ws = open_workspace(workspace)
+    recipe = read_recipe(settings)
+    with progress("photos") as report:
+
+        def after_epoch(at: Progress) -> None:
+            report("epochs", at.epoch * at.photos, at.epochs * at.photos)
+
+        made = carry_out(ws, model, dataset=dataset, recipe=recipe, person=person, on_progress=after_epoch)
+    if as_json:
+        print_json(
+            {
+                "schema": "unsee/train/1",
+                "model": made.model.id,
+                "run": made.model.run,
+                "digest": made.model.digest,
+                "files": dict(made.model.files),
+                "photos": made.trained.photos,
+                "people": made.trained.people,
+                "losses": [f"{loss:.4f}" for loss in made.trained.losses],
+                "cost": dict(made.cost),
+            }
+        )
+        return
+    done(
+        f"Model {made.model.id}: {made.trained.photos:,} photos of {made.trained.people:,} people, "
+        f"{made.trained.parameters:,} parameters, loss {made.trained.losses[0]:.2f} → {made.trained.losses[-1]:.2f}."
+    )
+    say(
+        f"  {made.model.run}: {made.cost['wall_s']} s, {made.cost['cpu_s']} cpu-s; {len(made.model.files)} files, digest {made.model.digest[:16]}…"
+    )
+
+
+@click.command()
+@click.argument("model")
+@click.option("--on", required=True, metavar="DATASET", help="A dataset of held-out people.")
+@click.option("--group-by", default="tone", show_default=True, help="The attribute that makes the groups.")
+@command
+def evaluate(model: str, on: str, group_by: str, workspace: str | None, as_json: bool) -> None:
+    """Measure MODEL on held-out people: TAR@FAR, EER, rank-1, and errors by group."""
+    from unsee.app.training import evaluate as measure
+    from unsee.models.comparison import cell
+    from unsee.models.evaluation import Evaluation
+
+    result = measure(open_workspace(workspace), model, on=on, group_by=group_by)
+    if as_json:
+        print_json({"schema": "unsee/evaluate/1", "model": model, "on": on, "evaluation": result})
+        return
+    found = Evaluation.from_json(result)
+    done(f"{model} on {on}: {found.people} people, {found.photos:,} photos, {found.impostor_pairs:,} impostor pairs.")
+    table(["measure", "value [95 % interval]"], [(m.label, cell(m)) for m in found.measures])
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@click.option("--control", help="A model trained without as many random people.")
+@click.option("--on", required=True, metavar="DATASET", help="The dataset that all of them were evaluated on.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write the picture (PNG).")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the comparison (JSON).")
+@command
+def compare(
+    before: str,
+    after: str,
+    control: str | None,
+    on: str,
+    plot: Path | None,
+    report: Path | None,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Accuracy and group differences of two models on the same people, with intervals."""
+    from unsee.app.training import compare as measure
+    from unsee.models.comparison import table as rows
+
+    found = measure(open_workspace(workspace), before, after, control=control, on=on, plot=plot, report=report)
+    if as_json:
+        print_json(found.as_json())
+        return
+    header, *lines = rows(found)
+    table(header, lines)
+    say("")
+    for sentence in found.summary:
+        say(f"  {sentence}")
+    if plot:
+        done(f"Picture: {plot}")
+
+
+@click.group()
+def model() -> None:
+    """Models, and what they have seen."""
+
+
+@model.command("list")
+@command
+def model_list(workspace: str | None, as_json: bool) -> None:
+    """Every model that ever was."""
+    from unsee.books import training
+
+    ws = open_workspace(workspace)
+    with ws.books.read() as conn:
+        models = training.all_models(conn)
+        above: dict[str, list[str]] = {}
+        for edge in training.all_edges(conn):
+            above.setdefault(edge.below.name, []).append(edge.above.name)
+    rows: list[dict[str, Any]] = [
+        {
+            "id": m.id,
+            "run": m.run,
+            "trained_on": sorted(above.get(m.run, [])),
+            "digest": m.digest,
+            "at": m.at,
+            "destroyed_by": m.destroyed_by,
+        }
+        for m in models
+    ]
+    if as_json:
+        print_json({"schema": "unsee/models/1", "models": rows})
+    else:
+        table(
+            ["id", "trained on", "made", "digest", "state"],
+            [
+                (
+                    r["id"],
+                    ", ".join(r["trained_on"]),
+                    r["at"],
+                    r["digest"][:16] + "…",
+                    f"DESTROYED under {r['destroyed_by']}" if r["destroyed_by"] else "in use",
+                )
+                for r in rows
+            ],
+        )

@@ -1,0 +1,173 @@
+"""Walking the stores before an erasure: what lies there that no book records, and which of it shows a picture of the scope.
+
+What the books record and nobody touched since is not read again; everything else is read and compared. Pictures of *other* sources
+that look like one of the scope are twins: lawful in their own right, so they are listed and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from unsee.books import items, places
+from unsee.core.ids import ItemSet, StoreId
+from unsee.erase.looking import Seen, look
+from unsee.match.closure import Digests, find_copies
+from unsee.stores.contract import Member, Skipped, Store
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCopy:
+    """A member that shows a picture of the scope and that no book records. `item` is the item it is a copy of."""
+
+    store: StoreId
+    object: str
+    selector: str
+    stamp: str
+    size_bytes: int
+    item: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """An item outside the scope that shows the same picture as one inside."""
+
+    item: int
+    of: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlooked:
+    """Something in a store that was not compared, and why (R4)."""
+
+    store: StoreId
+    object: str
+    selector: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What a walk found."""
+
+    members: int = 0
+    recorded: int = 0
+    read: int = 0
+    copies: tuple[FoundCopy, ...] = ()
+    twins: tuple[Twin, ...] = ()
+    examined: tuple[tuple[str, str, str, str], ...] = ()
+    """Read and left alone: (store, object, selector, stamp)."""
+    present: ItemSet = field(default_factory=ItemSet)
+    """Items of which a sound copy was listed: untouched since it was recorded, or read again with the same bytes."""
+    unlooked: tuple[Unlooked, ...] = ()
+
+
+def discover(
+    conn: Connection, stores: Mapping[StoreId, Store], scope: ItemSet, retained: ItemSet, *, workers: int
+) -> Discovery:
+    """Walk every store and compare what no book vouches for with the scope.
+
+    Cost: one listing of each store; one read and decode of each member that is not recorded or was changed since.
+    """
+    wanted = _columns(items.digests_of(conn, scope))
+    members = recorded = 0
+    present = ItemSet()
+    seen: list[Seen] = []
+    unlooked: list[Unlooked] = []
+    for row in places.all_stores(conn):
+        listing = _Listing(conn, row.no)
+        fresh: list[Member] = []
+        touched: dict[tuple[str, str], int] = {}
+        for entry in stores[row.id].scan():
+            if isinstance(entry, Skipped):
+                unlooked.append(Unlooked(row.id, entry.object, entry.selector, entry.reason))
+                continue
+            members += 1
+            copy = listing.copy_at(entry)
+            if copy is not None and copy.stamp == entry.stamp:
+                recorded += 1
+                present.add(copy.item)
+                continue
+            if copy is not None:
+                touched[(entry.object, entry.selector)] = copy.item
+            fresh.append(entry)
+        looked = list(look(stores[row.id], fresh, workers=workers))
+        present |= _same_bytes(conn, looked, touched)
+        seen.extend(looked)
+
+    pictures = [s for s in seen if s.picture is not None]
+    unlooked.extend(Unlooked(StoreId(s.store), s.member.object, s.member.selector, s.note) for s in seen if s.note)
+    hits = find_copies(wanted.digests, Digests.of(s.picture for s in pictures if s.picture is not None))
+    ids = wanted.ids
+    copies: dict[int, FoundCopy] = {}
+    for hit in hits:
+        at = pictures[hit.candidate]
+        copies[hit.candidate] = FoundCopy(
+            StoreId(at.store),
+            at.member.object,
+            at.member.selector,
+            at.member.stamp,
+            at.member.size_bytes,
+            ids[hit.original],
+            f"unrecorded copy: {hit.reason}",
+        )
+    left = [s for i, s in enumerate(pictures) if i not in copies] + [s for s in seen if s.picture is None]
+    return Discovery(
+        members=members,
+        recorded=recorded,
+        read=len(seen),
+        copies=tuple(copies.values()),
+        twins=tuple(_twins(conn, wanted, retained)),
+        examined=tuple((s.store, s.member.object, s.member.selector, s.member.stamp) for s in left),
+        unlooked=tuple(unlooked),
+        present=present,
+    )
+
+
+def _same_bytes(conn: Connection, looked: Sequence[Seen], touched: Mapping[tuple[str, str], int]) -> ItemSet:
+    """Of the recorded copies whose stamp changed, the items whose bytes are still those of their intake."""
+    found = items.digests_of(conn, ItemSet(touched.values()))
+    known = {i: sha.tobytes() for i, sha in zip(found.ids.tolist(), found.sha256, strict=True)}
+    same = ItemSet()
+    for one in looked:
+        item = touched.get((one.member.object, one.member.selector))
+        if item is not None and one.sha256 is not None and known.get(item) == one.sha256:
+            same.add(item)
+    return same
+
+
+def _twins(conn: Connection, wanted: _Columns, retained: ItemSet) -> Iterator[Twin]:
+    others = _columns(items.digests_of(conn, retained))
+    for hit in find_copies(wanted.digests, others.digests):
+        yield Twin(others.ids[hit.candidate], wanted.ids[hit.original], hit.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    ids: list[int]
+    digests: Digests
+
+
+def _columns(found: items.Digests) -> _Columns:
+    return _Columns(found.ids.tolist(), Digests(found.sha256, found.pixels, found.pdq, found.quality))
+
+
+class _Listing:
+    """What the books record of one store, object by object, as the walk comes by them."""
+
+    def __init__(self, conn: Connection, store_no: int) -> None:
+        self._conn = conn
+        self._numbers = {name: no for no, name in places.objects_of(conn, store_no).items()}
+        self._object: str | None = None
+        self._copies: Mapping[str, places.Copy] = {}
+
+    def copy_at(self, member: Member) -> places.Copy | None:
+        if member.object != self._object:
+            self._object = member.object
+            no = self._numbers.get(member.object)
+            self._copies = places.copies_in_object(self._conn, no) if no is not None else {}
+        return self._copies.get(member.selector)

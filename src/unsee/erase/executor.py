@@ -1,0 +1,308 @@
+"""Carrying out an approved plan: every unit idempotent, journalled before and after, resumable after a kill anywhere.
+
+Order of work: the suppression list first (so that nothing comes back while the rest goes), then the objects of all stores, then
+the models, last the books: their rows are deleted only when everything they point at is gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from unsee.books import items, orders, places, training
+from unsee.books.database import Books
+from unsee.core.errors import StalePlan, StoreError, UnitsFailed
+from unsee.core.ids import ModelId, OrderId
+from unsee.core.orders import OrderState
+from unsee.engine.local import run_units
+from unsee.engine.outcome import Done
+from unsee.erase import scope as scopes
+from unsee.erase.journal import Entry, Journal
+from unsee.erase.plandir import PlanDirectory, Unit
+from unsee.match.suppression import Sealed, SuppressionKey, seal_digests
+from unsee.stores.contract import Member, Store
+from unsee.stores.contract import Target as StoreTarget
+
+Progress = Callable[[str, int, int], None]
+"""Called as (what, done, total) after each unit."""
+
+SUPPRESS = "suppress"
+SCRUB = "scrub-books"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A target or unit that was not erased, and why."""
+
+    unit: str
+    selector: str
+    reason: str
+
+    def as_json(self) -> dict[str, str]:
+        """As printed."""
+        return {"unit": self.unit, "selector": self.selector, "reason": self.reason}
+
+    def __str__(self) -> str:
+        return f"{self.unit} {self.selector}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of an apply. `gone` counts copies by the step of the ladder that their store checked."""
+
+    units: int
+    erased: int
+    absent: int
+    gone: Mapping[str, int]
+    models: tuple[str, ...]
+    rows: Mapping[str, int]
+    suppressed: int
+    failures: tuple[Failure, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As printed and as kept with the order."""
+        return {
+            "units": self.units,
+            "erased": self.erased,
+            "absent": self.absent,
+            "gone": dict(self.gone),
+            "models": list(self.models),
+            "rows": dict(self.rows),
+            "suppressed": self.suppressed,
+            "failures": [f.as_json() for f in self.failures],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """All that an apply needs, wired by `app`. `models_store` is the store that holds model files."""
+
+    books: Books
+    order: OrderId
+    plan: PlanDirectory
+    stores: Mapping[str, Store]
+    models_store: Store
+    suppression_key: SuppressionKey
+    journal: Journal
+    workers: int = 2
+    on_progress: Progress = field(default=lambda _what, _done, _total: None)
+
+    def run(self) -> Applied:
+        """Carry the plan out, or go on where a killed run stopped.
+
+        Raises:
+            StalePlan: the world moved after the plan was made; nothing was erased.
+            UnitsFailed: some targets could not be erased; all others were, the books still know the failed ones, and the same
+                command tries them again.
+        """
+        known = self.journal.entries()
+        if not known:
+            self._require_fresh()
+        total = (
+            int(self.plan.summary["units"]) + len(self.plan.summary["models"]) + len(self.plan.summary["strays"]) + 2
+        )
+        progress = _Counter(self.on_progress, total)
+        self._once(SUPPRESS, known, self._suppress, progress)
+        failures = list(self._erase_objects(known, progress))
+        for model in self.plan.summary["models"]:
+            if model["disposition"] == "destroyed":
+                self._once(f"model:{model['id']}", known, partial(self._destroy, model), progress)
+        for stray in self.plan.summary["strays"]:
+            self._once(f"stray:{stray}", known, partial(self._clear, stray), progress)
+        if failures:
+            raise UnitsFailed(
+                f"{len(failures)} targets of plan {self.plan.path.name} were not erased.",
+                next_step="Mend the cause and run the same command again; where a target changed, make a new plan.",
+                details=failures,
+            )
+        self._once(SCRUB, known, self._scrub, progress)
+        return summarise(self.journal.entries(), failures)
+
+    def _require_fresh(self) -> None:
+        with self.books.read() as conn:
+            now = scopes.resolve(conn, scopes.items_of_order(conn, orders.order(conn, self.order).source))
+        planned = self.plan.summary["scope"]
+        changes: list[str] = []
+        if scopes.digest_of(now.items) != planned["digest"]:
+            changes.append(f"{abs(len(now.items) - int(planned['items'])):,} items joined or left the scope")
+        for kind in ("dataset", "model"):
+            fresh = sorted(set(now.names(kind)) - set(planned[f"{kind}s"]))
+            changes.extend(f"{kind} {name} appeared" for name in fresh)
+        appeared = list(self._appeared())
+        if appeared:
+            changes.append(f"{len(appeared)} members appeared in the stores or were changed")
+        if changes:
+            raise StalePlan(
+                f"The plan is stale: {'; '.join(changes)} since it was made.",
+                next_step='Run "unsee plan" again.',
+                details=appeared[:20],
+            )
+
+    def _appeared(self) -> Iterator[str]:
+        planned = {(u.store, u.object, t.selector): t.stamp for u in self.plan.units() for t in u.targets}
+        examined = self.plan.examined()
+        with self.books.read() as conn:
+            for row in places.all_stores(conn):
+                numbers = {name: no for no, name in places.objects_of(conn, row.no).items()}
+                recorded: dict[str, str] = {}
+                current = None
+                for member in self.stores[row.id].scan():
+                    if not isinstance(member, Member):
+                        continue
+                    if member.object != current:
+                        current = member.object
+                        no = numbers.get(current)
+                        copies = places.copies_in_object(conn, no) if no is not None else {}
+                        recorded = {selector: copy.stamp for selector, copy in copies.items()}
+                    expected = planned.get((row.id, member.object, member.selector)) or recorded.get(member.selector)
+                    if expected == member.stamp:
+                        continue
+                    if (row.id, member.object, member.selector, member.stamp) not in examined:
+                        yield f"{row.id}:{member.object}/{member.selector}"
+
+    def _once(
+        self, unit: str, known: Mapping[str, Entry], act: Callable[[], Mapping[str, Any]], progress: _Counter
+    ) -> None:
+        if unit not in known or known[unit].state != "done":
+            self.journal.intend(unit)
+            outcome = act()
+            self.journal.acted(unit)
+            self.journal.conclude(unit, outcome)
+        progress.step(unit)
+
+    def _suppress(self) -> Mapping[str, Any]:
+        with self.books.read() as conn:
+            found = items.digests_of(conn, orders.scope_of(conn, self.order))
+        sealed = (_sealed(self.suppression_key, found, at) for at in range(len(found.ids)))
+        with self.books.write() as tx:
+            return {"entries": orders.add_suppression(tx, self.order, sealed)}
+
+    def _erase_objects(self, known: Mapping[str, Entry], progress: _Counter) -> Iterator[Failure]:
+        def waiting() -> Iterator[Unit]:
+            for unit in self.plan.units():
+                if _is_settled(known.get(_name(unit))):
+                    progress.step(_name(unit))
+                else:
+                    yield unit
+
+        for outcome in run_units(self._erase_object, waiting(), workers=self.workers, kind="thread"):
+            name = _name(outcome.unit)
+            progress.step(name)
+            if not isinstance(outcome, Done):
+                yield Failure(name, outcome.unit.object, outcome.error)
+                continue
+            yield from (Failure(name, k["selector"], k["reason"]) for k in outcome.value["kept"])
+
+    def _erase_object(self, unit: Unit) -> Mapping[str, Any]:
+        name = _name(unit)
+        self.journal.intend(name)
+        result = self.stores[unit.store].erase(unit.object, [StoreTarget(t.selector, t.stamp) for t in unit.targets])
+        self.journal.acted(name)
+        outcome = {
+            "erased": len(result.erased),
+            "absent": len(result.absent),
+            "gone": result.gone.step,
+            "kept": [{"selector": k.selector, "reason": k.reason} for k in result.kept],
+        }
+        self.journal.conclude(name, outcome)
+        return outcome
+
+    def _destroy(self, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        cleared = self._clear(str(model["object"]))
+        with self.books.write() as tx:
+            training.record_destruction(tx, ModelId(str(model["id"])), self.order, cleared)
+        return {**cleared, "digest": model["digest"]}
+
+    def _clear(self, top: str) -> Mapping[str, Any]:
+        """Erase everything below one top-level object of the models store, what no run recorded included."""
+        inside: dict[str, list[StoreTarget]] = {}
+        for entry in self.models_store.scan():
+            if entry.object == top or entry.object.startswith(top + "/"):
+                inside.setdefault(entry.object, []).append(StoreTarget(entry.selector))
+        erased = 0
+        for directory in sorted(inside, reverse=True):
+            result = self.models_store.erase(directory, inside[directory])
+            if result.kept:
+                raise StoreError(f"{top}: {result.kept[0].selector} was kept: {result.kept[0].reason}")
+            erased += len(result.erased)
+        return {"files": erased}
+
+    def _scrub(self) -> Mapping[str, Any]:
+        with self.books.read() as conn:
+            scope = orders.scope_of(conn, self.order)
+            needles = sorted(row.tobytes() for row in items.digests_of(conn, scope).sha256)
+        if needles or not self.plan.needles_path.exists():
+            _write_durably(self.plan, b"".join(needles))
+        with self.books.write() as tx:
+            rows = {"copies": places.forget_copies(tx, scope), **items.forget_content(tx, scope)}
+            if orders.order(tx.conn, self.order).state is OrderState.OPEN:
+                orders.move_order(tx, self.order, OrderState.APPLIED, {"plan": self.plan.path.name})
+        self.books.forget_free_pages()
+        return {"rows": rows, "needles": self.plan.needles_path.stat().st_size // 32}
+
+
+def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Applied:
+    """Add up a journal."""
+    gone: dict[str, int] = {}
+    erased = absent = units = 0
+    for name, entry in entries.items():
+        if name.startswith("erase:") and entry.state == "done":
+            units += 1
+            erased += int(entry.outcome["erased"])
+            absent += int(entry.outcome["absent"])
+            step = str(entry.outcome["gone"])
+            gone[step] = gone.get(step, 0) + int(entry.outcome["erased"])
+    scrubbed = entries.get(SCRUB)
+    suppressed = entries.get(SUPPRESS)
+    return Applied(
+        units=units,
+        erased=erased,
+        absent=absent,
+        gone=gone,
+        models=tuple(
+            n.removeprefix("model:") for n, e in entries.items() if n.startswith("model:") and e.state == "done"
+        ),
+        rows=dict(scrubbed.outcome["rows"]) if scrubbed and scrubbed.state == "done" else {},
+        suppressed=int(suppressed.outcome["entries"]) if suppressed and suppressed.state == "done" else 0,
+        failures=tuple(failures),
+    )
+
+
+class _Counter:
+    def __init__(self, report: Progress, total: int) -> None:
+        self._report, self._total, self._done = report, total, 0
+
+    def step(self, what: str) -> None:
+        self._done += 1
+        self._report(what, self._done, self._total)
+
+
+def _name(unit: Unit) -> str:
+    return f"erase:{unit.number}"
+
+
+def _is_settled(entry: Entry | None) -> bool:
+    return entry is not None and entry.state == "done" and not entry.outcome["kept"]
+
+
+def _sealed(key: SuppressionKey, found: items.Digests, at: int) -> tuple[bytes, bytes, bytes]:
+    entry: Sealed = seal_digests(
+        key,
+        found.sha256[at].tobytes(),
+        found.pixels[at].tobytes(),
+        found.pdq[at].tobytes(),
+        quality=int(found.quality[at]),
+    )
+    return entry.sha_mac, entry.pixel_mac, entry.pdq_sealed
+
+
+def _write_durably(plan: PlanDirectory, data: bytes) -> None:
+    aside = plan.needles_path.with_suffix(".partial")
+    with aside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(plan.needles_path)

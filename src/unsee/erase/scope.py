@@ -1,0 +1,58 @@
+"""What an order reaches: items and all that was made from them, each with the reason it is in (R1–R3)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from unsee.books import items, parties, training
+from unsee.core.ids import ItemSet, OrderId, SourceId
+from unsee.core.lineage import Node, Reached, closure
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The closed set that an order reaches. `reached` holds datasets, runs and models, nearest first."""
+
+    items: ItemSet
+    reached: tuple[Reached, ...]
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Ids of the reached nodes of one kind: dataset, run or model."""
+        return tuple(r.node.name for r in self.reached if r.node.kind == kind)
+
+
+def items_of_order(conn: Connection, source: SourceId) -> ItemSet:
+    """All items of the source and everything derived from them, generation by generation."""
+    scope = parties.items_of_source(conn, source)
+    fresh = scope
+    while fresh:
+        fresh = items.children_of(conn, fresh) - scope
+        scope |= fresh
+    return scope
+
+
+def resolve(conn: Connection, scope_items: ItemSet) -> Scope:
+    """Close a set of items over datasets, runs and models. Cost: one intersection a dataset and a walk of a small graph."""
+    seeds = [Node("dataset", d.id) for d in training.all_datasets(conn) if d.items.intersect(scope_items)]
+    return Scope(scope_items, closure(seeds, training.all_edges(conn)))
+
+
+def untouched(conn: Connection, scope_items: ItemSet, erased: ItemSet) -> ItemSet:
+    """What stays: every item ever taken in, less the scope and what earlier orders erased."""
+    every = ItemSet.union(ItemSet(), *(parties.items_of_source(conn, s.id) for s in parties.all_sources(conn)))
+    return every - scope_items - erased
+
+
+def order_name(number: int) -> OrderId:
+    """`order-0001`, …"""
+    return OrderId(f"order-{number:04d}")
+
+
+def digest_of(scope: ItemSet) -> str:
+    """Hexadecimal SHA-256 of a set of items, the same however it was built."""
+    canonical = scope.copy()
+    canonical.run_optimize()
+    return hashlib.sha256(canonical.serialize()).hexdigest()

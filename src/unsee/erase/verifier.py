@@ -1,0 +1,287 @@
+"""Fresh eyes: every store walked and read again, the books searched by query and as raw bytes. Knows nothing of the executor.
+
+What counts as gone is told from the suppression list (keyed digests and encrypted hashes that the order left), never from what the
+executor wrote down about itself. Every search is tried on a planted canary first: a search that misses it fails the verification.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from unsee.books import items, orders, places
+from unsee.books.database import Books
+from unsee.core.commitment import collection_root, items_root
+from unsee.core.ids import ItemId, ItemSet, OrderId, StoreId
+from unsee.erase.looking import Seen, look
+from unsee.erase.rawscan import NEEDLE_BYTES, scan
+from unsee.match.pictures import Picture
+from unsee.match.suppression import Match, Sealed, SuppressionKey, Suppressor
+from unsee.stores.contract import Member, Store
+
+_SAMPLE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something of the scope that is still there, or something retained that is not as it was."""
+
+    where: str
+    reason: str
+
+    def as_json(self) -> dict[str, str]:
+        """As printed."""
+        return {"where": self.where, "reason": self.reason}
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What fresh eyes saw. It passed when there is no residue and no damage, and the retained root is the one of the plan."""
+
+    members: int
+    bytes_read: int
+    suppressed: int
+    residue: tuple[Finding, ...]
+    damage: tuple[Finding, ...]
+    kept: tuple[Finding, ...]
+    """Pictures that look like the scope and stay, each with its reason."""
+    not_compared: Mapping[str, int]
+    retained_items: int
+    retained_root: str
+    expected_root: str
+    raw_bytes: int
+    needles: int
+    canary_found: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the erasure may be certified."""
+        return not self.residue and not self.damage and self.retained_root == self.expected_root and self.canary_found
+
+    def as_json(self) -> dict[str, Any]:
+        """As kept with the order and repeated in the certificate."""
+        return {
+            "passed": self.passed,
+            "members": self.members,
+            "bytes_read": self.bytes_read,
+            "suppression_entries": self.suppressed,
+            "residue": [f.as_json() for f in self.residue],
+            "damage": [f.as_json() for f in self.damage],
+            "kept": [f.as_json() for f in self.kept[:_SAMPLE]],
+            "kept_count": len(self.kept),
+            "not_compared": dict(self.not_compared),
+            "retained": {"items": self.retained_items, "root": self.retained_root, "expected_root": self.expected_root},
+            "raw_scan": {"bytes": self.raw_bytes, "needles": self.needles, "canary_found": self.canary_found},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What a verification needs: the order, the summary of its plan and the set that must be as it was, the stores, and the key of
+    the suppression list."""
+
+    books: Books
+    order: OrderId
+    plan: Mapping[str, Any]
+    retained: ItemSet
+    stores: Mapping[StoreId, Store]
+    models_store: Store
+    suppression_key: SuppressionKey
+    needles: Sequence[bytes]
+    workers: int = 2
+
+    def run(self) -> Verification:
+        """Look at everything again. Cost: every byte of every store is read and every picture decoded."""
+        with self.books.read() as conn:
+            sealed = [Sealed(*entry) for entry in orders.suppression_entries(conn, self.order)]
+            suppressor = Suppressor(self.suppression_key, sealed)
+            scope, retained = orders.scope_of(conn, self.order), self.retained
+            walk = _Walk(suppressor, retained, {int(t["item"]) for t in self.plan["twins"]["sample"]})
+            for row in places.all_stores(conn):
+                self._walk_store(conn, row, walk)
+            walk.damage.extend(walk.missing(retained))
+            walk.residue.extend(self._models_left())
+            walk.residue.extend(_rows_left(conn, scope))
+            root = walk.root(items.all_batches(conn))
+        raw = self._raw_scan()
+        walk.residue.extend(raw.findings)
+        if len(self.needles) != len(sealed):
+            walk.residue.append(
+                Finding(
+                    "plan", f"{len(self.needles)} digests were put aside for the raw scan, {len(sealed)} are suppressed"
+                )
+            )
+        return Verification(
+            members=walk.members,
+            bytes_read=walk.bytes_read,
+            suppressed=len(sealed),
+            residue=tuple(walk.residue),
+            damage=tuple(walk.damage),
+            kept=tuple(walk.kept),
+            not_compared=walk.not_compared,
+            retained_items=len(retained),
+            retained_root=root.hex(),
+            expected_root=str(self.plan["retained"]["root"]),
+            raw_bytes=raw.size_bytes,
+            needles=len(self.needles),
+            canary_found=raw.canary_found,
+        )
+
+    def _walk_store(self, conn: Connection, row: places.StoreRow, walk: _Walk) -> None:
+        store = self.stores[row.id]
+        recorded = _recorded(conn, row.no)
+        listed: list[Member] = []
+        for entry in store.scan():
+            if isinstance(entry, Member):
+                listed.append(entry)
+            else:
+                walk.not_compared[entry.reason] += 1
+        for seen in look(store, listed, workers=self.workers):
+            walk.see(seen, recorded.get((seen.member.object, seen.member.selector)))
+        walk.judge()
+
+    def _models_left(self) -> Iterator[Finding]:
+        gone = {str(m["object"]): str(m["id"]) for m in self.plan["models"] if m["disposition"] == "destroyed"}
+        for entry in self.models_store.scan():
+            top = entry.object.split("/", 1)[0]
+            if top in gone:
+                yield Finding(
+                    f"models:{entry.object}/{entry.selector}", f"a file of model {gone[top]}, which had to go"
+                )
+
+    def _raw_scan(self) -> _Raw:
+        path = self.books.path
+        if path is None:
+            return _Raw((), 0, True)
+        # A row is deleted first and its page may keep the bytes: so the file is searched, not asked.
+        files = [p for p in (path, path.with_name(path.name + "-wal")) if p.exists()]
+        canary = hashlib.sha256(b"unsee canary " + str(self.order).encode()).digest()
+        with tempfile.TemporaryDirectory() as scratch:
+            planted = Path(scratch) / "canary"
+            planted.write_bytes(b"\x00" * 1021 + canary + b"\x00" * 77)
+            found = scan([*files, planted], [*self.needles, canary])
+        seen = found.pop(canary, 0)
+        findings = tuple(
+            Finding("books", f"the digest of an erased photo stands {count} times in the database file")
+            for count in found.values()
+        )
+        return _Raw(findings, sum(p.stat().st_size for p in files), seen == 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    findings: tuple[Finding, ...]
+    size_bytes: int
+    canary_found: bool
+
+
+class _Walk:
+    """What was seen so far."""
+
+    def __init__(self, suppressor: Suppressor, retained: ItemSet, twins: set[int]) -> None:
+        self._suppressor = suppressor
+        self._retained = retained
+        self._twins = twins
+        self._waiting: list[tuple[Seen, int | None, Picture]] = []
+        self._observed: dict[int, bytes] = {}
+        self.members = 0
+        self.bytes_read = 0
+        self.residue: list[Finding] = []
+        self.damage: list[Finding] = []
+        self.kept: list[Finding] = []
+        self.not_compared: Counter[str] = Counter()
+
+    def see(self, seen: Seen, recorded: tuple[int, bytes] | None) -> None:
+        """Take in one member and, where the books know it, the item and digest that should lie there."""
+        self.members += 1
+        where = _where(seen)
+        item = None
+        if recorded is not None and recorded[0] in self._retained:
+            item, expected = recorded
+            if seen.sha256 is None:
+                self.damage.append(Finding(where, f"a retained photo could not be read: {seen.note}"))
+            elif seen.sha256 != expected:
+                self.damage.append(Finding(where, "a retained photo is not byte for byte what was taken in"))
+            else:
+                self._observed[item] = seen.sha256
+        if seen.sha256 is not None:
+            self.bytes_read += seen.member.size_bytes
+        if seen.note:
+            self.not_compared[seen.note] += 1
+        if seen.picture is not None:
+            self._waiting.append((seen, item, seen.picture))
+
+    def judge(self) -> None:
+        """Compare what was seen of one store with the suppression list."""
+        answers = self._suppressor.match([picture for _seen, _item, picture in self._waiting])
+        for (seen, item, _picture), match in zip(self._waiting, answers, strict=True):
+            if match is not None:
+                self._judge(seen, item, match)
+        self._waiting.clear()
+
+    def missing(self, retained: ItemSet) -> Iterator[Finding]:
+        """Retained items of which no sound copy was seen."""
+        for item in retained - ItemSet(self._observed):
+            yield Finding(f"item {item}", "no copy of this retained photo was found as it was taken in")
+
+    def root(self, batches: Sequence[items.Batch]) -> bytes:
+        """The collection root over what was read, not over what the books say."""
+        leaves = []
+        for batch in batches:
+            mine = [i for i in batch.items if i in self._observed]
+            leaves.append((batch.no, len(mine), items_root((ItemId(i), self._observed[i]) for i in mine)))
+        return collection_root(leaves)
+
+    def _judge(self, seen: Seen, item: int | None, match: Match) -> None:
+        if item is not None:
+            listed = "listed in the plan" if item in self._twins else "another source's own photo"
+            self.kept.append(Finding(_where(seen), f"{match.reason}; kept as item {item}, {listed} (rule keep-lawful)"))
+        else:
+            self.residue.append(Finding(_where(seen), match.reason))
+
+
+def _recorded(conn: Connection, store_no: int) -> dict[tuple[str, str], tuple[int, bytes]]:
+    """What the books say lies where in one store: (object, selector) to item and digest."""
+    found: dict[tuple[str, str], tuple[int, bytes]] = {}
+    rows = [
+        (name, c)
+        for no, name in places.objects_of(conn, store_no).items()
+        for c in places.copies_in_object(conn, no).values()
+    ]
+    digests = items.digests_of(conn, ItemSet([c.item for _name, c in rows]))
+    sha = {i: row.tobytes() for i, row in zip(digests.ids.tolist(), digests.sha256, strict=True)}
+    for name, copy in rows:
+        if copy.item in sha:
+            found[(name, copy.selector)] = (copy.item, sha[copy.item])
+    return found
+
+
+def _rows_left(conn: Connection, scope: ItemSet) -> Iterator[Finding]:
+    left = len(items.digests_of(conn, scope).ids)
+    if left:
+        yield Finding("books", f"{left} rows of digests of erased photos")
+    copies = sum(len(rows) for rows in places.copies_of(conn, scope))
+    if copies:
+        yield Finding("books", f"{copies} rows of copies of erased photos")
+    for name, count in items.attribute_rows(conn, scope).items():
+        yield Finding("books", f"{count} rows of {name} of erased photos")
+
+
+def _where(seen: Seen) -> str:
+    return f"{seen.store}:{seen.member.object}/{seen.member.selector}"
+
+
+def read_needles(path: Path) -> list[bytes]:
+    """The digests that an apply put aside for the raw scan."""
+    data = path.read_bytes() if path.exists() else b""
+    return [data[i : i + NEEDLE_BYTES] for i in range(0, len(data), NEEDLE_BYTES)]

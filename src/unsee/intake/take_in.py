@@ -1,0 +1,391 @@
+"""Taking a folder in: list, pair with its metadata, examine, judge, write to the books; batch by batch, each whole or not at all.
+
+The photos stay where they are: the books record where. Running it again on the same folder reads nothing that was not touched and
+adds nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from pathlib import Path, PurePosixPath
+
+from unsee.books import consents, items, orders, parties, places
+from unsee.books.database import Books, Tx
+from unsee.core.errors import BlockedByOrder, PolicyRefusal
+from unsee.core.ids import ItemId, PersonId, SourceId, SubjectNo
+from unsee.core.orders import OrderState
+from unsee.core.parties import Consent, ConsentState
+from unsee.engine.local import run_units
+from unsee.engine.outcome import Done
+from unsee.intake.classes import DEMOGRAPHICS, LOCATION, class_of
+from unsee.intake.examine import Photo, Refused, examine_photo
+from unsee.intake.gate import Verdict, judge
+from unsee.intake.metadata import Pairing, Row, find_metadata, pair, read_metadata
+from unsee.intake.walk import list_folder, printable
+from unsee.match.pictures import document
+from unsee.match.suppression import Suppressor
+from unsee.stores import names
+from unsee.stores.contract import Store
+
+BATCH_FILES = 10_000
+"""Files a batch: what one transaction takes in, and the grain at which a commitment is recomputed."""
+_UNIT_FILES = 32
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A file or row that was not taken in, and why."""
+
+    file: str
+    reason: str
+
+    def as_json(self) -> dict[str, str]:
+        """As printed."""
+        return {"file": self.file, "reason": self.reason}
+
+
+@dataclass
+class TakenIn:
+    """What an intake did. Every file of the folder is counted once, every row of the metadata that fits no file as well."""
+
+    source: SourceId
+    new: int = 0
+    more_copies: int = 0
+    """Files with the bytes of a photo that this source has already: another copy, no new item."""
+    unchanged: int = 0
+    """Recorded before and not touched since: not read again."""
+    suppressed: list[NotTaken] = field(default_factory=list)
+    refused: list[NotTaken] = field(default_factory=list)
+    left_out: list[NotTaken] = field(default_factory=list)
+    rows_without_file: list[NotTaken] = field(default_factory=list)
+    without_person: int = 0
+    opted_out: int = 0
+    consents: int = 0
+    documents: int = 0
+    """Metadata files that were recorded for the first time."""
+    batches: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    """Signals that were there and could not be read, by reason."""
+
+    def as_json(self) -> dict[str, object]:
+        """As printed."""
+        return {
+            "schema": "unsee/intake/1",
+            "source": self.source,
+            "new": self.new,
+            "more_copies": self.more_copies,
+            "unchanged": self.unchanged,
+            "suppressed": [n.as_json() for n in self.suppressed],
+            "refused": [n.as_json() for n in self.refused],
+            "left_out": [n.as_json() for n in self.left_out],
+            "rows_without_file": [n.as_json() for n in self.rows_without_file],
+            "without_person": self.without_person,
+            "opted_out": self.opted_out,
+            "consents": self.consents,
+            "documents": self.documents,
+            "batches": self.batches,
+            "notes": dict(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One hand-over: a folder of a registered store, for one source."""
+
+    books: Books
+    source: SourceId
+    folder: Path
+    store: Store
+    store_no: int
+    pseudonym_key: bytes
+    suppressor: Suppressor
+    person: PersonId
+    workers: int = 2
+    on_progress: Progress = field(default=lambda _what, _done, _total: None)
+
+    def run(self, metadata: Path | None = None) -> TakenIn:
+        """Take the folder in.
+
+        Raises:
+            PolicyRefusal: the source has no approved agreement in force and is not marked as legacy.
+            BlockedByOrder: an order on the source is being carried out.
+            FolderUnreadable: the folder is not there.
+            MetadataError: the metadata file breaks its format; nothing was taken in.
+        Cost: a decode of each new file, spread over `workers` processes; one `stat` of each known one.
+        """
+        self._require_open()
+        found = find_metadata(self.folder, metadata)
+        listing = list_folder(self.folder, metadata=found)
+        pairing = pair(listing, read_metadata(found) if found else None)
+        done = TakenIn(self.source)
+        done.left_out = [NotTaken(printable(o.file), o.reason) for o in listing.left_out]
+        done.rows_without_file = [NotTaken(printable(r.file), r.reason) for r in pairing.refused]
+        if found is not None:
+            self._take_document(found, done)
+        for start in range(0, len(listing.files), BATCH_FILES):
+            chunk = listing.files[start : start + BATCH_FILES]
+            report = _Offset(self.on_progress, start, len(listing.files))
+            self._take_chunk(chunk, pairing, done, report)
+        return done
+
+    def _require_open(self) -> None:
+        today = self.books.now().date()
+        with self.books.read() as conn:
+            source = parties.source(conn, self.source)
+            agreements = [a for a in parties.all_agreements(conn) if a.source == self.source]
+            under_way = [
+                o for o in orders.all_orders(conn) if o.source == self.source and o.state is not OrderState.CERTIFIED
+            ]
+        if under_way:
+            raise BlockedByOrder(
+                f"Source {self.source} is under {under_way[0].id}; nothing is taken in from it.",
+                next_step="Carry the order out first.",
+            )
+        if not source.legacy and not any(a.in_force(today) for a in agreements):
+            states = ", ".join(f"{a.id} is {a.status}" for a in agreements) or "there is none"
+            raise PolicyRefusal(
+                f"Source {self.source} has no approved agreement in force ({states}); nothing was taken in.",
+                next_step=f'Draft one with "unsee agreement draft ID --source {self.source}" and have it approved.',
+            )
+
+    def _take_chunk(self, files: Sequence[str], pairing: Pairing, done: TakenIn, report: Callable[[int], None]) -> None:
+        spots = {file: self._spot(file) for file in files}
+        stamps = self._stamps(spots)
+        known = self._known(spots)
+        fresh = [f for f in files if known.get(spots[f]) != stamps[f] or stamps[f] is None]
+        done.unchanged += len(files) - len(fresh)
+        report(len(files) - len(fresh))
+        photos: list[Photo] = []
+        for outcome in run_units(_examine, _units(str(self.folder), fresh), workers=self.workers):
+            report(len(outcome.unit.files))
+            if not isinstance(outcome, Done):
+                done.refused.extend(NotTaken(printable(f), outcome.error) for f in outcome.unit.files)
+                continue
+            for answer in outcome.value:
+                if isinstance(answer, Refused):
+                    done.refused.append(NotTaken(answer.file, answer.reason))
+                else:
+                    photos.append(answer)
+        photos.sort(key=lambda p: p.file)
+        admitted = []
+        judged = judge(photos, suppressed=self.suppressor.match([p.picture for p in photos]), here=frozenset())
+        for one in judged:
+            if one.verdict is Verdict.ADMITTED:
+                admitted.append(one.photo)
+            else:
+                done.suppressed.append(NotTaken(printable(one.photo.file), one.reason))
+        if admitted:
+            with self.books.write() as tx:
+                _Writing(self, tx, pairing.rows, spots, stamps, known, done).write(admitted)
+
+    def _take_document(self, path: Path, done: TakenIn) -> None:
+        """Record the metadata file itself, where it lies in the store: it names people, and an order reaches it too (R2)."""
+        place = path.resolve()
+        root = Path(self.store.location).resolve()
+        if root not in place.parents:
+            done.notes[f"the metadata file {path.name} lies outside of the store and is not recorded"] += 1
+            return
+        spot = _spelled(PurePosixPath(place.relative_to(root)))
+        stamp = self.store.stamps(spot[0], [spot[1]])[0]
+        if stamp is None or self._known({path.name: spot}).get(spot) == stamp:
+            return
+        data = place.read_bytes()
+        paper = document(hashlib.sha256(data).digest())
+        match = self.suppressor.match([paper])[0]
+        if match is not None:
+            done.suppressed.append(NotTaken(path.name, match.reason))
+            return
+        new = items.NewItem(
+            paper.sha256,
+            paper.pixel_digest,
+            paper.pdq,
+            0,
+            0,
+            0,
+            len(data),
+            signals=0,
+            subject=None,
+            kind=items.DOCUMENT,
+        )
+        with self.books.write() as tx:
+            here = items.known_sha256(tx.conn, self.source, [paper.sha256])
+            if paper.sha256 not in here:
+                counts = {"documents": 1}
+                _batch, ids = items.add_batch(tx, self.source, [new], counts=counts, person=self.person)
+                here[paper.sha256] = ids[0]
+            number = places.object_numbers(tx, self.store_no, [spot[0]])[spot[0]]
+            places.replace_copies(tx, [places.Copy(here[paper.sha256], number, spot[1], stamp, len(data))])
+        done.documents += 1
+
+    def _spot(self, file: str) -> tuple[str, str]:
+        return _spelled(
+            PurePosixPath(Path(self.folder.resolve() / file).relative_to(Path(self.store.location).resolve()))
+        )
+
+    def _stamps(self, spots: Mapping[str, tuple[str, str]]) -> dict[str, str | None]:
+        by_object: dict[str, list[str]] = {}
+        for file, (object_name, _selector) in spots.items():
+            by_object.setdefault(object_name, []).append(file)
+        found: dict[str, str | None] = {}
+        for object_name, inside in by_object.items():
+            stamps = self.store.stamps(object_name, [spots[f][1] for f in inside])
+            found.update(zip(inside, stamps, strict=True))
+        return found
+
+    def _known(self, spots: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], str]:
+        with self.books.read() as conn:
+            numbers = {name: no for no, name in places.objects_of(conn, self.store_no).items()}
+            return {
+                (name, selector): copy.stamp
+                for name in {o for o, _s in spots.values()}
+                if name in numbers
+                for selector, copy in places.copies_in_object(conn, numbers[name]).items()
+            }
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """One batch on its way into the books."""
+
+    intake: Intake
+    tx: Tx
+    rows: Mapping[str, Row]
+    spots: Mapping[str, tuple[str, str]]
+    stamps: Mapping[str, str | None]
+    known: Mapping[tuple[str, str], str]
+    done: TakenIn
+
+    def write(self, photos: Sequence[Photo]) -> None:
+        source, tx = self.intake.source, self.tx
+        here = dict(items.known_sha256(tx.conn, source, (p.picture.sha256 for p in photos)))
+        fresh: dict[bytes, Photo] = {}
+        for photo in photos:
+            if photo.picture.sha256 not in here:
+                fresh.setdefault(photo.picture.sha256, photo)
+        subjects = self._subjects(photos)
+        new = [self._item(p, subjects) for p in fresh.values()]
+        counts = {"new": len(new), "files": len(photos)}
+        batch, ids = items.add_batch(tx, source, new, counts=counts, person=self.intake.person)
+        before = frozenset(here)
+        here.update(zip(fresh, ids, strict=True))
+        self._write_copies(photos, here, before)
+        self._write_people(photos, subjects)
+        self.done.new += batch.count
+        self.done.batches += 1
+
+    def _subjects(self, photos: Sequence[Photo]) -> dict[str, SubjectNo]:
+        people = {row.person for p in photos if (row := self.rows.get(p.file)) is not None and row.person}
+        pseudonyms = {person: pseudonym(self.intake.pseudonym_key, self.intake.source, person) for person in people}
+        numbers = items.subject_numbers(self.tx, self.intake.source, pseudonyms.values())
+        return {person: numbers[p] for person, p in pseudonyms.items()}
+
+    def _item(self, photo: Photo, subjects: Mapping[str, SubjectNo]) -> items.NewItem:
+        row = self.rows.get(photo.file)
+        subject = subjects[row.person] if row is not None and row.person else None
+        if subject is None:
+            self.done.without_person += 1
+        self.done.opted_out += photo.signals.opted_out
+        self.done.notes.update(photo.signals.unread)
+        picture = photo.picture
+        return items.NewItem(
+            sha256=picture.sha256,
+            pixels=picture.pixel_digest,
+            pdq=picture.pdq,
+            pdq_quality=picture.pdq_quality,
+            width=picture.width,
+            height=picture.height,
+            size_bytes=photo.size_bytes,
+            signals=items.OPTED_OUT if photo.signals.opted_out else 0,
+            subject=subject,
+            attributes=tuple(_item_attributes(photo, row, has_person=subject is not None)),
+        )
+
+    def _write_copies(self, photos: Sequence[Photo], here: Mapping[bytes, ItemId], before: frozenset[bytes]) -> None:
+        objects = places.object_numbers(self.tx, self.intake.store_no, (self.spots[p.file][0] for p in photos))
+        rows = []
+        seen: set[bytes] = set()
+        for photo in photos:
+            spot = self.spots[photo.file]
+            stamp = self.stamps[photo.file]
+            if stamp is None:
+                self.done.refused.append(NotTaken(printable(photo.file), "it vanished while it was taken in"))
+                continue
+            if photo.picture.sha256 in before or photo.picture.sha256 in seen:
+                self.done.more_copies += 1
+            seen.add(photo.picture.sha256)
+            rows.append(places.Copy(here[photo.picture.sha256], objects[spot[0]], spot[1], stamp, photo.size_bytes))
+        places.replace_copies(self.tx, rows)
+
+    def _write_people(self, photos: Sequence[Photo], subjects: Mapping[str, SubjectNo]) -> None:
+        attributes: list[tuple[SubjectNo, str, str, str]] = []
+        said: dict[tuple[SubjectNo, str], Consent] = {}
+        for photo in photos:
+            row = self.rows.get(photo.file)
+            if row is None or not row.person:
+                continue
+            subject = subjects[row.person]
+            attributes.extend((subject, n, DEMOGRAPHICS, v) for n, v in row.attributes if class_of(n) == DEMOGRAPHICS)
+            if row.consent is not None:
+                for purpose in row.consent.purposes:
+                    said[(subject, purpose)] = Consent(
+                        subject,
+                        purpose,
+                        ConsentState.GIVEN,
+                        row.consent.notice,
+                        datetime.combine(row.consent.valid_from, time.min, UTC),
+                        datetime.combine(row.consent.valid_until, time.max, UTC) if row.consent.valid_until else None,
+                    )
+        items.set_subject_attributes(self.tx, attributes)
+        self.done.consents += consents.record(self.tx, list(said.values()))
+
+
+def pseudonym(key: bytes, source: SourceId, person: str) -> bytes:
+    """How a person of a source is known: HMAC-SHA-256 of the source and the giver's own id for them. 32 bytes."""
+    return hmac.digest(key, f"unsee subject 1\n{source}\n{person}".encode(), "sha256")
+
+
+def _spelled(path: PurePosixPath) -> tuple[str, str]:
+    """The object and selector of a file, by its path below the store's root."""
+    parts = [names.spell(part.encode("utf-8", "surrogateescape")) for part in path.parts]
+    return "/".join(parts[:-1]) or names.ROOT, parts[-1]
+
+
+def _item_attributes(photo: Photo, row: Row | None, *, has_person: bool) -> Iterator[tuple[str, str, str]]:
+    for name, value in row.attributes if row is not None else ():
+        data_class = class_of(name)
+        if data_class != DEMOGRAPHICS or not has_person:
+            yield name, data_class, value
+    if photo.exif.latitude is not None and photo.exif.longitude is not None:
+        yield "exif_latitude", LOCATION, f"{photo.exif.latitude:.6f}"
+        yield "exif_longitude", LOCATION, f"{photo.exif.longitude:.6f}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    folder: str
+    files: tuple[str, ...]
+
+
+def _units(folder: str, files: Sequence[str]) -> Iterator[_Files]:
+    for start in range(0, len(files), _UNIT_FILES):
+        yield _Files(folder, tuple(files[start : start + _UNIT_FILES]))
+
+
+def _examine(unit: _Files) -> list[Photo | Refused]:
+    return [examine_photo(unit.folder, file) for file in unit.files]
+
+
+class _Offset:
+    def __init__(self, report: Progress, start: int, total: int) -> None:
+        self._report, self._done, self._total = report, start, total
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._report("photos", self._done, self._total)
