@@ -26,8 +26,8 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 ScoreArray = npt.NDArray[np.float32]
 
-MAX_PHOTOS: Final = 15_000
-"""112 million pairs, about 4 GB while sorting. Beyond it a sample of the held-out people says as much."""
+MAX_PHOTOS: Final = 10_000
+"""50 million pairs, about 3 GB while sorting. Beyond it a sample of the held-out people says as much."""
 
 _ROWS: Final = 1024
 
@@ -116,7 +116,7 @@ def score_pairs(embeddings: npt.NDArray[np.floating], people: npt.NDArray[np.int
     Raises:
         InvalidValue: wrong shapes, a row that is not finite or not of unit norm, fewer than two people, no person with
             two photos, or more than `MAX_PHOTOS` photos.
-    Cost: O(n²·d) and about 36 bytes a pair at the peak.
+    Cost: O(n²·d) and about 55 bytes a pair at the peak.
     """
     _check(embeddings, people)
     known, index, photos = np.unique(people, return_inverse=True, return_counts=True)
