@@ -5,9 +5,10 @@ same people drawn for both. So each measure carries its bootstrap replicates, an
 of the test people (numbers, photo counts, groups) and of the draws. Equal digests mean that replicate k of both
 evaluations speaks of the same people. No embedding, score, photo or per-person error is kept.
 
-What that still reveals: someone who knows the exact draws could solve the replicates for an error share per test person
-(by position, not by name). The draws and their seed are therefore not stored, only their digest. Keep the evaluation
-beside the test labels, under the same retention; publish the `Comparison`, which has no replicates.
+What that still reveals: someone who knows the draws, or a seed and the number of people to repeat them, could solve the
+replicates for an error share per test person (by position, not by name). The draws are therefore not stored, only their
+digest; a seed that is printed or fixed in code undoes that. Keep the full form beside the test labels, under the same
+retention; publish the `Comparison` or the short form, which have no replicates.
 
 All numbers are rounded to eight decimals when they are measured and written as decimal strings, so that the JSON is
 lossless and can be signed (`core.canonical` refuses floats).
