@@ -20,6 +20,8 @@ from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member,
 from unsee.stores.names import ROOT, below, component, components, spell
 from unsee.stores.removal import kind, look_at, stamp, why
 
+DEEPEST = 2048
+"""Directories below each other that a scan goes down; more cannot be addressed by a path of 4,096 bytes."""
 LIMITS: tuple[str, ...] = (
     "Snapshots, backups and replicas of the file system are not seen and not touched.",
     "The blocks of an erased file hold its bytes until the file system reuses or trims them; so may its journal.",
@@ -62,7 +64,7 @@ class FileStore:
         """Every file, directory by directory, parents first, both by name. No directory is open while the caller works.
 
         A directory that cannot be listed is a `Skipped` with an empty selector; so is one that a program took away or put a link
-        in place of meanwhile.
+        in place of meanwhile, and one deeper than `DEEPEST`.
 
         Cost: one `fstatat` a file, one `openat` a component of each directory's path; memory: the largest directory's names.
         """
@@ -70,6 +72,9 @@ class FileStore:
         pending = [ROOT]
         while pending:
             object_name = pending.pop()
+            if object_name.count("/") >= DEEPEST:
+                yield Skipped(object_name, "", f"more than {DEEPEST:,} directories deep, not looked into")
+                continue
             try:
                 found, inner = self._list(object_name)
             except (OSError, PathEscape) as error:
