@@ -2,17 +2,22 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+OUTSIDER := .venv-verify
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 JOBS ?= auto
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-$(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml src/unsee_verify/pyproject.toml
+$(STAMP): requirements/lock.txt requirements/torch.txt requirements/verify.txt pyproject.toml src/unsee_verify/pyproject.toml $(wildcard src/unsee_verify/*.py)
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements/lock.txt
 	$(PIP) install --no-deps -r requirements/torch.txt
 	$(PIP) install --no-deps --no-build-isolation -e . -e src/unsee_verify
+	test -x $(OUTSIDER)/bin/python || python3 -m venv $(OUTSIDER)
+	$(OUTSIDER)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/verify.txt
+	$(PY) -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir $(OUTSIDER)/wheels src/unsee_verify
+	$(OUTSIDER)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --force-reinstall $(OUTSIDER)/wheels/*.whl
 	touch $@
 
 setup: $(STAMP)  ## A virtual environment from the lock file
@@ -42,8 +47,10 @@ bench: $(STAMP)  ## Speed against peers and the physical limit, as ratios of one
 lock:  ## Renew requirements/lock.txt (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --extra report --extra dev pyproject.toml requirements/lock.in -o requirements/lock.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" src/unsee_verify/pyproject.toml -o requirements/verify.txt
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OUTSIDER) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: help setup demo test test-all check format bench lock clean

@@ -94,7 +94,20 @@ def open_order(
         orders.open_order(tx, order, scope)
         people = len(set(items.subjects_of_items(tx.conn, scope).values()))
         papers = parties.documents(tx.conn)
+    opening_note(ws, order.id)
     return Opened(order, len(scope - papers), people, law.deadlines(order.effective))
+
+
+def opening_note(ws: Workspace, order: OrderId) -> str:
+    """The signed checkpoint under which the order's opening entered the log; kept with the order, taken now where it is not."""
+    with ws.books.read() as conn:
+        found = orders.last_event(conn, order, OrderState.OPEN)
+    if found is not None and "opening_note" in found[1]:
+        return str(found[1]["opening_note"])
+    note = ws.log.note()
+    with ws.act() as tx:
+        orders.note_event(tx, order, OrderState.OPEN, {"opening_note": note})
+    return note
 
 
 def make_plan(ws: Workspace, order_name: str, *, person: PersonId, workers: int) -> Planned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,6 @@ from unsee.training.face_recogniser import Progress, Trained
 from unsee.training.reader import Reader, open_reader
 from unsee.training.recipe import Recipe
 from unsee.training.recorder import file_digests, record_run
-
-EVALUATION_SEED = 2026
-"""Every evaluation draws the same people, so that two models are compared pair by pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +110,22 @@ def evaluate(ws: Workspace, name: str, *, on: str, group_by: str) -> dict[str, A
     embeddings = face_recogniser.embed(ws.models / model.object_name, (s.data for s in samples))
     from unsee.models.verification import evaluate as measure
 
-    result = measure(embeddings, people, groups, rng=np.random.default_rng(EVALUATION_SEED)).as_json()
+    result = measure(embeddings, people, groups, rng=np.random.default_rng(_draw_seed(ws))).as_json()
     with ws.act() as tx:
         training.add_evaluation(tx, model.id, DatasetId(on), {"group_by": group_by, "evaluation": result})
     return result
 
 
 def compare(
-    ws: Workspace, before: str, after: str, *, control: str | None, on: str, plot: Path | None, report: Path | None
+    ws: Workspace,
+    before: str,
+    after: str,
+    *,
+    control: str | None,
+    on: str,
+    plot: Path | None,
+    report: Path | None,
+    title: str = "",
 ) -> Any:
     """Compare recorded evaluations of two models, and of a control, on the same people; a `Comparison`.
 
@@ -140,7 +146,7 @@ def compare(
     if plot is not None:
         from unsee.models.plots import before_after
 
-        before_after(comparison, plot, title=f"{before} → {after}")
+        before_after(comparison, plot, title=title or f"{before} → {after}")
     if report is not None:
         write_file(report, json.dumps(comparison.as_json(), indent=2, ensure_ascii=False).encode())
     return comparison
@@ -207,6 +213,12 @@ def read_recipe(settings: Sequence[str]) -> Recipe:
             )
         fields[key] = int(value) if isinstance(fields[key], int) and value.lstrip("-").isdigit() else value
     return Recipe.from_json(fields)
+
+
+def _draw_seed(ws: Workspace) -> int:
+    """The same in every evaluation of a workspace, so that two models are compared pair by pair; and secret, because who knows the
+    draws could solve the stored replicates for an error share of each test person."""
+    return int.from_bytes(hmac.digest(ws.secret("pseudonym"), b"unsee evaluation draws 1", "sha256")[:16])
 
 
 def _free_run(conn: Connection, model: ModelId) -> RunId:

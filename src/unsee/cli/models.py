@@ -11,6 +11,10 @@ from unsee.cli.output import as_person, command, done, open_workspace, print_jso
 from unsee.core.ids import PersonId
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unsee.models.comparison import Comparison
+    from unsee.models.evaluation import Measure
     from unsee.training.face_recogniser import Progress
 
 
@@ -60,9 +64,8 @@ def train(
         f"Model {made.model.id}: {made.trained.photos:,} photos of {made.trained.people:,} people, "
         f"{made.trained.parameters:,} parameters, loss {made.trained.losses[0]:.2f} → {made.trained.losses[-1]:.2f}."
     )
-    say(
-        f"  {made.model.run}: {made.cost['wall_s']} s, {made.cost['cpu_s']} cpu-s; {len(made.model.files)} files, digest {made.model.digest[:16]}…"
-    )
+    cost = f"{made.cost['wall_s']} s, {made.cost['cpu_s']} cpu-s"
+    say(f"  {made.model.run}: {cost}; {len(made.model.files)} files, digest {made.model.digest[:16]}…")
 
 
 @click.command()
@@ -77,12 +80,18 @@ def evaluate(model: str, on: str, group_by: str, workspace: str | None, as_json:
     from unsee.models.evaluation import Evaluation
 
     result = measure(open_workspace(workspace), model, on=on, group_by=group_by)
-    if as_json:
-        print_json({"schema": "unsee/evaluate/1", "model": model, "on": on, "evaluation": result})
-        return
     found = Evaluation.from_json(result)
+    if as_json:
+        print_json(
+            {"schema": "unsee/evaluate/1", "model": model, "on": on, "evaluation": found.as_json(replicates=False)}
+        )
+        return
     done(f"{model} on {on}: {found.people} people, {found.photos:,} photos, {found.impostor_pairs:,} impostor pairs.")
-    table(["measure", "value [95 % interval]"], [(m.label, cell(m)) for m in found.measures])
+    claimed = [m for m in found.measures if m.estimate is not None]
+    table(["measure", "value (95 % interval)"], [(m.label, cell(m)) for m in claimed])
+    for one in found.measures:
+        if one.estimate is None:
+            say(f"  not claimed: {one.label}: {one.reason}")
 
 
 @click.command()
@@ -91,6 +100,7 @@ def evaluate(model: str, on: str, group_by: str, workspace: str | None, as_json:
 @click.option("--control", help="A model trained without as many random people.")
 @click.option("--on", required=True, metavar="DATASET", help="The dataset that all of them were evaluated on.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write the picture (PNG).")
+@click.option("--title", default="", help="Of the picture.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison (JSON).")
 @command
 def compare(
@@ -100,24 +110,60 @@ def compare(
     on: str,
     plot: Path | None,
     report: Path | None,
+    title: str,
     workspace: str | None,
     as_json: bool,
 ) -> None:
     """Accuracy and group differences of two models on the same people, with intervals."""
     from unsee.app.training import compare as measure
-    from unsee.models.comparison import table as rows
 
-    found = measure(open_workspace(workspace), before, after, control=control, on=on, plot=plot, report=report)
+    found = measure(
+        open_workspace(workspace), before, after, control=control, on=on, plot=plot, report=report, title=title
+    )
     if as_json:
         print_json(found.as_json())
         return
-    header, *lines = rows(found)
-    table(header, lines)
-    say("")
-    for sentence in found.summary:
-        say(f"  {sentence}")
+    _show_comparison(found)
     if plot:
         done(f"Picture: {plot}")
+
+
+def _show_comparison(found: Comparison) -> None:
+    """A table that fits a terminal: what cannot be claimed stands below it once, with its reason."""
+    from unsee.models.comparison import quantity, signed
+
+    with_control = any(row.control is not None for row in found.rows)
+    lines: list[tuple[str, ...]] = []
+    unclaimed: dict[str, list[str]] = {}
+    for row in found.rows:
+        unit = row.before.kind.unit
+        if row.before.estimate is None or row.after.estimate is None:
+            unclaimed.setdefault(row.before.reason or row.after.reason, []).append(row.before.label)
+            continue
+        change = "" if row.change.difference is None else signed(row.change.difference, unit)
+        if row.change.low is not None and row.change.high is not None:
+            change += f" [{signed(row.change.low, unit)}, {signed(row.change.high, unit)}]"
+        cells = [
+            "" if m is None or m.estimate is None else quantity(m.estimate, unit) + _bracket(m, quantity)
+            for m in (row.before, row.after, *([row.control] if with_control else []))
+        ]
+        lines.append((row.before.label, cells[0], cells[1], change, *cells[2:]))
+    table(["measure", "before", "after", "difference [95 %]", *(["control"] if with_control else [])], lines)
+    for reason, labels in unclaimed.items():
+        say(f"  not claimed: {', '.join(labels)}: {reason}")
+    say("")
+    for sentence in found.summary:
+        if "not compared" not in sentence:
+            say(f"  {sentence}")
+
+
+def _bracket(measure: Measure, quantity: Callable[[float, str], str]) -> str:
+    if measure.low is None or measure.high is None:
+        return ""
+    low, high = (
+        quantity(v, measure.kind.unit).removesuffix(" %").removesuffix("×") for v in (measure.low, measure.high)
+    )
+    return f" [{low}, {high}]"
 
 
 @click.group()

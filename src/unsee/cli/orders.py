@@ -96,9 +96,8 @@ def order_show(id: str, workspace: str | None, as_json: bool) -> None:
     for what, day in found.as_json()["deadlines"].items():
         say(f"  {what}: due {day}")
     for plan_row, signed in plans:
-        say(
-            f"  {plan_row.id} by {plan_row.author}, {plan_row.digest[:16]}…, approved by {', '.join(a.person for a in signed) or 'nobody'}"
-        )
+        names = ", ".join(a.person for a in signed) or "nobody"
+        say(f"  {plan_row.id} by {plan_row.author}, {plan_row.digest[:16]}…, approved by {names}")
 
 
 @order.command("list")
@@ -133,25 +132,24 @@ def plan(order: str, person: PersonId, workers: int, workspace: str | None, as_j
     if as_json:
         print_json({"schema": "unsee/plan/1", "id": made.row.id, "digest": made.row.digest, "summary": summary})
         return
-    scope, targets, search = summary["scope"], summary["targets"], summary["search"]
+    scope, reach, copies, search = summary["scope"], summary["reach"], summary["copies"], summary["search"]
     done(f"{made.row.id} of {order} by {person}; nothing was changed.")
-    say(f"  photos      {scope['photos']:,} of {scope['people']:,} people, {size(scope['photos_bytes'])}")
-    say(f"  data        {', '.join(f'{n:,} × {c}' for c, n in sorted(scope['attributes'].items())) or 'no attributes'}")
-    say(
-        f"  copies      {targets['recorded']:,} recorded + {targets['unrecorded']:,} that no book records, in {summary['units']:,} objects"
-    )
-    for reason, count in _gathered(targets["unrecorded_by_reason"]).items():
+    say(f"  photos      {scope['photo']:,} of {reach['people']:,} people, {size(reach['size_bytes'])}")
+    others = ", ".join(f"{n:,} × {c}" for c, n in sorted(scope.items()) if c not in {"photo", "copy"} and n)
+    say(f"  with them   {others or 'no other data'}")
+    unrecorded = f"{copies['unrecorded']:,} that no book records"
+    say(f"  copies      {copies['recorded']:,} recorded + {unrecorded}, in {summary['units']:,} directories")
+    for reason, count in _gathered(copies["unrecorded_by_reason"]).items():
         say(f"              {count:,} × {reason}")
-    say(f"  datasets    {', '.join(scope['datasets']) or 'none'}")
+    say(f"  datasets    {', '.join(reach['datasets']) or 'none'}")
     for model in summary["models"]:
         say(f"  model       {model['id']}: {model['disposition']} ({model['why']})")
     for stray in summary["strays"]:
         say(f"  stray       {stray}: left by an unfinished run; destroyed")
     say(f"  kept        {summary['retained']['items']:,} photos, root {summary['retained']['root'][:16]}…")
     if summary["twins"]["count"]:
-        say(
-            f"  twins       {summary['twins']['count']:,} photos of other sources show the same picture; kept ({summary['twins']['rule']})"
-        )
+        twins = f"{summary['twins']['count']:,} photos of other sources show the same picture"
+        say(f"  twins       {twins}; kept ({summary['twins']['rule']})")
     say(f"  searched    {search['members']:,} files; {search['read']:,} of them read, the rest known and untouched")
     for reason, count in search["not_compared"].items():
         say(f"  not compared {count:,} × {reason}")
@@ -198,9 +196,7 @@ def apply(plan: str, confirm: str | None, workers: int, workspace: str | None, a
     ws = open_workspace(workspace)
     source = str(orders.find_plan(ws, plan).directory.summary["source"]["id"])
     if confirm is None and click.get_text_stream("stdin").isatty():
-        confirm = click.prompt(
-            f"This erases every photo of {source} for good. Type the source's name", default="", show_default=False
-        )
+        confirm = input(f"This erases every photo of {source} for good. Type the source's name: ").strip()
     if confirm != source:
         raise click.UsageError(f"This erases for good; name what is erased: --confirm {source}")
     with progress("units") as report:
@@ -208,9 +204,8 @@ def apply(plan: str, confirm: str | None, workers: int, workspace: str | None, a
     if as_json:
         print_json({"schema": "unsee/applied/1", **result.as_json()})
         return
-    done(
-        f"{result.erased:,} copies erased in {result.units:,} objects ({', '.join(f'{n:,} to {s}' for s, n in result.gone.items()) or 'none'})."
-    )
+    steps = ", ".join(f"{n:,} to {s}" for s, n in result.gone.items()) or "none"
+    done(f"{result.erased:,} copies erased in {result.units:,} directories ({steps}).")
     if result.absent:
         say(f"  {result.absent:,} were not there any more (erased before a kill, or by someone else)")
     say(f"  models destroyed: {', '.join(result.models) or 'none'}")
