@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,7 +18,7 @@ from unsee_verify.certificate import check_certificate
 from unsee_verify.layout import LIMIT_BYTES, kind_of
 from unsee_verify.proofs import unhex
 from unsee_verify.receipt import check_receipt, words_of
-from unsee_verify.report import Report, Unusable, dump, shown
+from unsee_verify.report import Report, Unusable, shown
 
 HOLDS, BROKEN, UNUSABLE = 0, 1, 2
 _CLOSING = {
@@ -56,14 +58,14 @@ def _run(arguments: argparse.Namespace) -> int:
         report.unchecked("receipts", "no receipt was given; each person checks their own")
     code = BROKEN if report.broken else HOLDS
     if arguments.json:
-        print(dump(report))
+        print(json.dumps(report.as_json(), indent=1))  # ASCII, so safe on a terminal
         return code
     print(f"unsee-verify {__version__}: certificate {shown(str(found.id))}")
     if receipt is not None:
         print("\nTHE RECEIPT SAYS")
         print("\n".join("  " + shown(line) for line in words_of(receipt)))
     print()
-    print("\n".join(report.lines()))
+    print("\n".join(report.lines(claims=receipt is None)))
     print(f"\n{_CLOSING[code]}")
     return code
 
@@ -85,10 +87,8 @@ def _key(text: str) -> bytes:
         return unhex(text, 32)
     except ValueError:
         data = _read(text)
-    try:
+    with suppress(ValueError):
         return unhex(data.decode().strip(), 32)
-    except ValueError:
-        pass
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
@@ -114,8 +114,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--version", action="version", version=f"unsee-verify {__version__}")
     return parser
-
-
-def command() -> None:
-    """The console script."""
-    sys.exit(main())

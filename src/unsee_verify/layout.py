@@ -5,22 +5,46 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from unsee_verify.report import Report, Unusable
 
 LIMIT_BYTES = 64 * 1024 * 1024
 LIMIT_DEPTH = 24
-CERTIFICATE = (
-    "mediaType", "dsseEnvelope", "claimTree", "plan", "checkpoints", "consistency", "entries", "cosigners", "pdf",
-)  # fmt: skip
-RECEIPT = ("mediaType", "certificate", "receipt", "proof")
-MEDIA = {
-    "certificate": "application/vnd.unsee.certificate+json;version=1",
-    "receipt": "application/vnd.unsee.receipt+json;version=1",
-}
+PARTS = {
+    "certificate": (
+        "mediaType", "dsseEnvelope", "claimTree", "plan", "checkpoints", "consistency", "entries", "cosigners", "pdf",
+    ),
+    "receipt": ("mediaType", "certificate", "receipt", "proof"),
+}  # fmt: skip
+GROUNDS = ("recomputable", "observed", "attested")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
+
+
+@dataclass(slots=True)
+class Certificate:
+    """A certificate as far as it could be read; `raw` holds the bytes of each part."""
+
+    parts: dict[str, Any]
+    raw: dict[str, bytes]
+    payload: bytes = b""
+    lines: list[bytes] = field(default_factory=list)
+    id: str = ""
+    subjects: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+    authentic: bool = False
+    """Whether a key that counts as the operator's signed the payload."""
+
+    def value(self, name: str) -> Any:
+        """The value of a claim; KeyError where it is missing or damaged."""
+        return self.claims[name]["value"]
+
+    def family(self, prefix: str) -> dict[str, Any]:
+        """The values of all claims `prefix/…`, by what comes after the stroke."""
+        start = prefix + "/"
+        return {n.removeprefix(start): c["value"] for n, c in self.claims.items() if n.startswith(start)}
 
 
 def canonical(value: Any) -> bytes:
@@ -29,18 +53,11 @@ def canonical(value: Any) -> bytes:
 
 
 def strict_json(data: bytes) -> Any:
-    """The value that `data` spells canonically.
-
-    Raises:
-        ValueError: it is no JSON, holds a float, nests deeper than 24, or is spelled in another way.
-    """
+    """The value that `data` spells; ValueError where it is no JSON, holds a float, nests too deep or is spelled otherwise."""
     depth = deepest = 0
     for byte in _STRING.sub(b"", data):
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
+        depth += (byte in b"[{") - (byte in b"]}")
+        deepest = max(deepest, depth)
     if deepest > LIMIT_DEPTH:
         raise ValueError(f"nested {deepest} deep; {LIMIT_DEPTH} is the limit")
     value = json.loads(data, parse_float=_no_number, parse_constant=_no_number)
@@ -53,18 +70,22 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text[:20]} is no integer")
 
 
-def kind_of(data: bytes) -> str:
-    """`certificate` or `receipt`, by the parts that begin the lines.
+def claim_of(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Id and claim of one line of a statement; ValueError where it is not one whole claim."""
+    found = strict_json(b"{" + line + b"}")
+    for name, claim in found.items():
+        shape = isinstance(claim, dict) and set(claim) == {"ground", "id", "statement", "value"} and len(found) == 1
+        if shape and claim["id"] == name and claim["ground"] in GROUNDS and isinstance(claim["statement"], str):
+            return name, claim
+    raise ValueError("a claim has an id, a ground, a statement and a value, and nothing else")
 
-    Raises:
-        Unusable: too large, or neither of the two.
-    """
-    if len(data) > LIMIT_BYTES:
-        raise Unusable(f"The file is larger than {LIMIT_BYTES // 2**20} MiB.")
-    starts = [line[:40] for line in data[:LIMIT_BYTES].split(b"\n", 4096)]
+
+def kind_of(data: bytes) -> str:
+    """`certificate` or `receipt`, by the parts that begin the lines; Unusable where it is neither."""
+    starts = [line[:40] for line in data.split(b"\n", 4096)]
     score = {
-        kind: sum(any(s.startswith(b'"%b":' % p.encode()) for s in starts) for p in parts if p != "mediaType")
-        for kind, parts in (("certificate", CERTIFICATE), ("receipt", RECEIPT))
+        kind: sum(any(s.startswith(b'"%b":' % p.encode()) for s in starts) for p in parts[1:])
+        for kind, parts in PARTS.items()
     }
     best = max(score, key=lambda k: score[k])
     if not score[best]:
@@ -73,54 +94,47 @@ def kind_of(data: bytes) -> str:
 
 
 def parts_of(data: bytes, kind: str, report: Report) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The parts of a file that parse, and the raw bytes of each part that is there; what does not fit is reported by name."""
-    names = CERTIFICATE if kind == "certificate" else RECEIPT
-    lines = data.split(b"\n")
+    """The parts that parse, and the bytes of each part that is there; what does not fit is reported by name."""
+    names, lines = PARTS[kind], data.split(b"\n")
     if len(lines) != len(names) + 3 or lines[0] != b"{" or lines[-2:] != [b"}", b""]:
         report.bad("file layout", f"a {kind} is '{{', {len(names)} parts, one a line, and '}}'; this file is not")
     parsed: dict[str, Any] = {}
     raw: dict[str, bytes] = {}
     for position, name in enumerate(names, 1):
-        prefix = canonical(name) + b":"
+        prefix, comma = canonical(name) + b":", b"" if name == names[-1] else b","
         at = [i for i, line in enumerate(lines) if line.startswith(prefix)]
         if at != [position]:
-            report.bad(name, "this part is not in its place" if at else "this part is missing or its name is damaged")
+            report.bad(name, "this part is missing, twice there, not in its place, or its name is damaged")
         if not at:
             continue
-        body, comma = lines[at[0]][len(prefix) :], b"," if name != names[-1] else b""
-        if comma and not body.endswith(comma):
+        line = lines[at[0]]
+        if not line.endswith(comma):
             report.bad(name, "the comma after this part is damaged")
-        raw[name] = body = body.removesuffix(comma) if comma else body
-        try:
-            parsed[name] = strict_json(body)
-        except (ValueError, RecursionError) as error:
-            report.bad(name, f"this part cannot be read: {str(error)[:100]}")
-    if "mediaType" in parsed and parsed["mediaType"] != MEDIA[kind]:
-        report.bad("mediaType", f"it is not {MEDIA[kind]}")
+        raw[name] = line[len(prefix) :].removesuffix(comma) if comma else line[len(prefix) :]
+        with report.guarded(name):
+            parsed[name] = strict_json(raw[name])
+    if "mediaType" in parsed and parsed["mediaType"] != f"application/vnd.unsee.{kind}+json;version=1":
+        report.bad("mediaType", f"it is not that of a {kind} of version 1")
     return parsed, raw
 
 
-def payload_of(envelope: Any, raw: bytes) -> tuple[bytes | None, bytes | None]:
-    """The payload as signed, or None where its base64 is damaged; and as far as it can still be read, for naming what broke."""
-    strict: bytes | None = None
+def payload_of(envelope: Any, raw: bytes) -> tuple[bool, bytes]:
+    """Whether the payload is canonical base64, and its bytes as far as they can still be read, for naming what broke."""
     try:
         strict = base64.b64decode(envelope["payload"], validate=True)
-        if base64.b64encode(strict).decode() != envelope["payload"]:
-            strict = None
+        if base64.b64encode(strict).decode() == envelope["payload"]:
+            return True, strict
     except (KeyError, TypeError, ValueError):
-        strict = None
+        pass
     start, end = raw.find(b'"payload":"'), raw.rfind(b'","payloadType"')
-    if not 0 <= start < end:
-        return strict, strict
-    text = _BASE64.sub(b"A", raw[start + 11 : end]).rstrip(b"=").replace(b"=", b"A")
-    text = text[: len(text) // 4 * 4] if len(text) % 4 == 1 else text + b"=" * (-len(text) % 4)
-    return strict, base64.b64decode(text)
+    text = _NOT_BASE64.sub(b"A", raw[start + 11 : end] if 0 <= start < end else b"").rstrip(b"=").replace(b"=", b"A")
+    text = text[:-1] if len(text) % 4 == 1 else text
+    return False, base64.b64decode(text + b"=" * (-len(text) % 4))
 
 
 def statement_lines(payload: bytes) -> tuple[list[bytes], bool]:
     """The lines of a statement without their separators, and whether the separators are where they belong."""
     lines = payload.split(b"\n")
-    whole = len(lines) >= 4 and lines[-2:] == [b"}}}", b""] and not lines[-3].endswith(b",")
     body = lines[1:-2]
-    whole = whole and all(line.endswith(b",") for line in body[:-1])
+    whole = lines[-2:] == [b"}}}", b""] and [line.endswith(b",") for line in body] == [True] * (len(body) - 1) + [False]
     return [lines[0], *(line.removesuffix(b",") for line in body)], whole

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -116,16 +115,8 @@ def consistent(old_size: int, old_root: bytes, size: int, new_root: bytes, path:
     return last == 0 and old == old_root and new == new_root
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Size and root that a log signed."""
-
-    size: int
-    root: bytes
-
-
-def checkpoint(note: str, origin: str, key: bytes) -> Checkpoint:
-    """The checkpoint in a note that carries exactly the log's signature and is spelled in the one way.
+def checkpoint(note: str, origin: str, key: bytes) -> tuple[int, bytes]:
+    """Size and root in a note that carries exactly the log's signature and is spelled in the one way.
 
     Raises:
         ValueError: it does not.
@@ -142,4 +133,4 @@ def checkpoint(note: str, origin: str, key: bytes) -> Checkpoint:
         raise ValueError("not spelled as a checkpoint is")
     if blob[:4] != hint or not signed(key, blob[4:], body.encode()):
         raise ValueError("the log's signature does not fit")
-    return Checkpoint(int(lines[1]), digest)
+    return int(lines[1]), digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ SECTIONS = {
 }
 
 
-class Unusable(Exception):  # noqa: N818 - it is a state of the input, told in one line
+class Unusable(Exception):
     """The input cannot be checked at all."""
 
 
@@ -88,45 +87,36 @@ class Report:
 
     def _claims(self, ground: str) -> list[dict[str, Any]]:
         return [
-            {"id": name, "statement": c.get("statement"), "by": word_of(c) if ground == "attested" else None}
+            {"id": name, "statement": c["statement"], "by": word_of(c) if ground == "attested" else None}
             for name, c in self.claims.items()
-            if c.get("ground") == ground
+            if c["ground"] == ground
         ]
 
-    def lines(self) -> Iterator[str]:
-        """The report for a reader. Text from the file is shown without control characters."""
-        yield from self._recomputed()
-        for ground in ("observed", "attested"):
-            found = [(n, c) for n, c in self.claims.items() if c.get("ground") == ground]
-            if found:
-                yield f"\n{SECTIONS[ground]}"
-            for name, claim in found:
-                yield self._claim_line(name, claim, ground)
-        rest = [f for f in self.findings if f.status == "unchecked"]
-        if rest:
-            yield "\nNOT CHECKED"
-            yield from (f"  - {shown(f.part)}: {shown(f.text)}" for f in rest)
-        if self.broken:
-            yield "\nBROKEN"
-            yield from (f"  \u2718 {shown(f.part)}: {shown(f.text)}" for f in self.broken)
-
-    def _recomputed(self) -> Iterator[str]:
+    def lines(self, *, claims: bool = True) -> Iterator[str]:
+        """The report for a reader; without `claims`, only what was recomputed, what was not checked, and what broke."""
         yield SECTIONS["recomputable"]
-        parts = dict.fromkeys(f.part for f in self.findings if f.status == "ok")
-        for part in parts:
-            if self.claims.get(part, {}).get("ground") in {"observed", "attested"}:
-                continue  # shown in its own section, marked
-            mark = "\u2718" if self.of(part, "broken") else "\u2714"
-            yield f"  {mark} {shown(part)}: {shown('; '.join(f.text for f in self.of(part, 'ok')))}"
+        for part in dict.fromkeys(f.part for f in self.findings if f.status == "ok"):
+            if self.claims.get(part, {}).get("ground") not in {
+                "observed",
+                "attested",
+            }:  # those are marked in place below
+                mark = "\u2718" if self.of(part, "broken") else "\u2714"
+                yield f"  {mark} {shown(part)}: {shown('; '.join(f.text for f in self.of(part, 'ok')))}"
+        for ground in ("observed", "attested") if claims else ():
+            yield f"\n{SECTIONS[ground]}"
+            yield from (self._claim(n, c) for n, c in self.claims.items() if c["ground"] == ground)
+        for title, status, mark in (("NOT CHECKED", "unchecked", "-"), ("BROKEN", "broken", "\u2718")):
+            found = [f for f in self.findings if f.status == status]
+            if found:
+                yield f"\n{title}"
+                yield from (f"  {mark} {shown(f.part)}: {shown(f.text)}" for f in found)
 
-    def _claim_line(self, name: str, claim: dict[str, Any], ground: str) -> str:
-        word = f"rests on the word of {shown(word_of(claim))}. " if ground == "attested" else ""
-        mark, note = "\u2022", ""
-        if self.of(name, "broken"):
-            mark = "\u2718"
-        elif self.of(name, "ok"):
-            note = f" [\u2714 {shown('; '.join(f.text for f in self.of(name, 'ok')))}]"
-        return f"  {mark} {shown(name)}: {word}{shown(str(claim.get('statement')))}{note}"
+    def _claim(self, name: str, claim: dict[str, Any]) -> str:
+        word = f"rests on the word of {shown(word_of(claim))}. " if claim["ground"] == "attested" else ""
+        holds = "; ".join(f.text for f in self.of(name, "ok"))
+        note = f" [\u2714 {shown(holds)}]" if holds and not self.of(name, "broken") else ""
+        mark = "\u2718" if self.of(name, "broken") else "\u2022"
+        return f"  {mark} {shown(name)}: {word}{shown(claim['statement'])}{note}"
 
 
 def word_of(claim: dict[str, Any]) -> str:
@@ -140,8 +130,3 @@ def shown(text: str) -> str:
     """`text` for a terminal: control, direction and private characters become U+FFFD; long text is cut."""
     clean = "".join(c if c.isprintable() else "\ufffd" for c in text[:2000])
     return clean + ("…" if len(text) > 2000 else "")
-
-
-def dump(report: Report) -> str:
-    """The report as JSON text that is safe on a terminal."""
-    return json.dumps(report.as_json(), indent=1, ensure_ascii=True)

@@ -12,6 +12,7 @@ from unsee.core.canonical import digest
 from unsee.core.evidence import Assurance, Claim, Ground, assurance_of
 
 RECOMPUTABLE, OBSERVED, ATTESTED = Ground.RECOMPUTABLE, Ground.OBSERVED, Ground.ATTESTED
+_NAMED = 4
 UNSIGNED = "nobody yet: the printed form awaits a person's signature"
 OATH = "I declare under penalty of perjury under the laws of the United States of America that the foregoing is true and correct."
 
@@ -80,7 +81,12 @@ def _done(content: CertificateContent) -> Iterator[Claim]:
     )
     for place in content.places:
         yield _place(place)
-    yield Claim("methods", OBSERVED, "These methods were used.", [asdict(m) for m in content.methods])
+    yield Claim(
+        "methods",
+        OBSERVED,
+        f"Erased by: {'; '.join(dict.fromkeys(m.technique for m in content.methods))}.",
+        [asdict(m) for m in content.methods],
+    )
     for model in content.models:
         yield _model(model)
     yield _evaluation(content)
@@ -114,11 +120,15 @@ def _outcome(outcome: ClassOutcome) -> Claim:
 
 
 def _place(place: Place) -> Claim:
-    found = f"{place.residue_found:,} members of the scope" if place.residue_found else "nothing of the scope"
+    found = (
+        f"{place.residue_found:,} of its members still show the scope"
+        if place.residue_found
+        else "nothing of the scope is left"
+    )
     return Claim(
         f"place/{place.store}",
         OBSERVED,
-        f"Store {place.store} was searched again ({place.members_searched:,} members) and {found} was found.",
+        f"Store {place.store} was searched again, {place.members_searched:,} members: {found}.",
         {
             "store": place.store,
             "kind": place.kind,
@@ -198,57 +208,68 @@ def _met(due: str, done: str | None, issued: str) -> str:
 
 def _left(content: CertificateContent) -> Iterator[Claim]:
     word = content.operator.name
+    remains = [f"{r.count:,} {r.what} in {r.where} ({r.reason})" for r in content.residuals]
     yield Claim(
         "residuals",
         OBSERVED,
-        _listing("The tool knows of these remains", "The tool knows of no remains", content.residuals),
+        _listing("The tool knows that this remains", "The tool knows of nothing that remains", remains),
         [asdict(r) for r in content.residuals],
     )
+    open_questions = [f"{n.what} ({n.reason})" for n in content.not_verified]
     yield Claim(
         "not-verified",
         ATTESTED,
-        _listing("These were not checked", "The operator names nothing that was left unchecked", content.not_verified),
+        _listing("This was not checked", "The operator names nothing that was left unchecked", open_questions),
         {"by": word, "list": [asdict(n) for n in content.not_verified]},
     )
+    kept = [f"{r.count:,} of class {r.data_class} for {r.agency} under {r.basis}" for r in content.retained]
     yield Claim(
         "retained",
         ATTESTED,
-        _listing(
-            "The operator declares these retained, on this basis", "The operator retains nothing", content.retained
-        ),
+        _listing("The operator declares this retained", "The operator declares nothing retained", kept),
         {"by": word, "list": [asdict(r) for r in content.retained]},
     )
+    pending = [f"{b.name} with {b.holds}, expires {b.expires or 'on no stated day'}" for b in content.backups]
     yield Claim(
         "backups",
         ATTESTED,
-        _listing(
-            "The operator declares these backups pending", "The operator declares no backup pending", content.backups
-        ),
+        _listing("The operator declares these backups pending", "The operator declares no backup pending", pending),
         {"by": word, "list": [_plain(asdict(b)) for b in content.backups]},
     )
-    coverage = content.sharing_coverage
-    yield Claim(
-        "third-parties",
-        ATTESTED,
-        _listing(
-            "The operator declares these recipients", "The operator declares no recipient", content.recipients
-        )
-        + (f" The records on sharing cover {coverage.start} to {coverage.end}." if coverage else
-           " No record covers what was shared."),
-        {
-            "by": word,
-            "list": [asdict(r) for r in content.recipients],
-            "coverage": None if coverage is None else _plain(asdict(coverage)),
-        },
-    )  # fmt: skip
+    yield _third_parties(content)
+    unknown = [f"{u.count:,} {u.what} ({u.reason})" for u in content.unknown_lineage]
     yield Claim(
         "unknown-lineage",
         OBSERVED,
-        _listing("The books do not show the origin of these", "The books show the origin of everything in them",
-                 content.unknown_lineage),
+        _listing("The books do not show where this came from", "The books show where everything came from", unknown),
         [asdict(u) for u in content.unknown_lineage],
-    )  # fmt: skip
-    yield Claim("consent", OBSERVED, "The books count the people of the scope so.", asdict(content.consent))
+    )
+    counted = [f"{n:,} {name.replace('_', ' ')}" for name, n in asdict(content.consent).items() if n is not None]
+    yield Claim(
+        "consent",
+        OBSERVED,
+        _listing("The books count the people of the scope so", "The books count nobody's consent", counted),
+        asdict(content.consent),
+    )
+
+
+def _third_parties(content: CertificateContent) -> Claim:
+    coverage = content.sharing_coverage
+    if coverage is None:
+        period = "No record shows what was shared."
+    else:
+        period = f"This rests on {coverage.records}, which cover {coverage.start} to {coverage.end}."
+    told = [f"{r.name} ({'confirmed' if r.confirmed_at else 'not confirmed'})" for r in content.recipients]
+    return Claim(
+        "third-parties",
+        ATTESTED,
+        _listing("The operator declares these recipients", "The operator declares no recipient", told) + f" {period}",
+        {
+            "by": content.operator.name,
+            "list": [asdict(r) for r in content.recipients],
+            "coverage": None if coverage is None else _plain(asdict(coverage)),
+        },
+    )
 
 
 def _people(content: CertificateContent) -> Iterator[Claim]:
@@ -272,7 +293,7 @@ def _people(content: CertificateContent) -> Iterator[Claim]:
         },
     )
     yield Claim("times", OBSERVED, "The operator's clock showed these times, UTC.", asdict(content.times))
-    yield Claim("tool", OBSERVED, "This tool did the work.", asdict(content.tool))
+    yield Claim("tool", OBSERVED, f"{content.tool.name} {content.tool.version} did the work.", asdict(content.tool))
     yield Claim(
         "operator",
         ATTESTED,
@@ -292,8 +313,10 @@ def _people(content: CertificateContent) -> Iterator[Claim]:
     )  # fmt: skip
 
 
-def _listing(some: str, none: str, things: tuple[Any, ...]) -> str:
-    return f"{some}: {len(things)}." if things else f"{none}."
+def _listing(some: str, none: str, things: list[str]) -> str:
+    """One sentence that names the first few; the value names all."""
+    more = f"; and {len(things) - _NAMED} more" if len(things) > _NAMED else ""
+    return f"{some}: {'; '.join(things[:_NAMED])}{more}." if things else f"{none}."
 
 
 def _plain(value: Any) -> Any:
