@@ -40,7 +40,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, least in (
             ("epochs", 1),
-            ("side", 16),
+            ("side", 32),
             ("dimension", 2),
             ("width", 4),
             ("batch", 2),
