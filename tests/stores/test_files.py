@@ -191,6 +191,7 @@ def test_a_path_longer_than_the_system_takes_at_once_is_no_obstacle(tmp_path):
     assert object_name == "/".join([long] * 300)
     assert store.erase(object_name, [Target(selector)]).erased == ("x.jpg",)
     assert listed(store) == {}
+    subprocess.run(["rm", "-rf", long], cwd=tmp_path, check=True)  # pytest's own removal recurses
 
 
 def test_a_tree_too_deep_to_be_anything_but_an_attack_is_cut_off_by_name(tmp_path, monkeypatch):
@@ -406,6 +407,24 @@ def test_overwriting_claims_d3_and_the_blocks_hold_zeros(on_place_writing_disk):
     with write(root / "y.jpg", data).open("rb") as held:
         assert store_at(root).erase(".", [Target("y.jpg")]).gone is Gone.D2
         assert held.read() == data
+
+
+def test_zeros_reach_the_disk_only_after_the_move_has(on_place_writing_disk):
+    """Or a power cut could leave zeros under the member's own name."""
+    write(on_place_writing_disk / "x.jpg")
+    calls = run_killed_at(Call(store_at(on_place_writing_disk, overwrite=True), [Target("x.jpg")]), 0).calls
+    assert tuple(call for call in calls if not call.startswith("_io.")) == (  # those close the list of mounts, read
+        "posix.mkdir",
+        "posix.rename",
+        "posix.fsync",
+        "posix.fsync",
+        "open to write",
+        "posix.pwrite",
+        "posix.fsync",
+        "posix.unlink",
+        "posix.rmdir",
+        "posix.fsync",
+    )
 
 
 def test_a_reader_never_sees_a_half_zeroed_file(on_place_writing_disk):
