@@ -255,6 +255,8 @@ def test_recipes_survive_json(seed: int, epochs: int, margin: str, batch: int) -
         {"scale": "NaN"},
         {"margin_from": "0.6"},
         {"batch": 1},
+        {"width": 10**9},
+        {"seed": -1},
         {"epochs": "8"},
         {"surprise": 1},
         {"schema": "unsee/face-recipe/0"},
