@@ -67,6 +67,7 @@ class Sheet:
         pdf.add_font("text", fname=fonts / "DejaVuSans.ttf")
         pdf.add_font("text", style="B", fname=fonts / "DejaVuSans-Bold.ttf")
         pdf.set_margins(_MARGIN_MM, 18, _MARGIN_MM)
+        pdf.c_margin = 0
         pdf.set_auto_page_break(True, margin=20)
         pdf.set_title(title)
         pdf.set_author(author)
@@ -211,6 +212,7 @@ class Sheet:
         aligns = [Align.R if i in columns else Align.L for i in range(len(head))]
         self._font(_SMALL)
         self._pdf.set_draw_color(*LINE)
+        self._pdf.set_fill_color(255)
         with self._pdf.table(
             col_widths=tuple(widths),
             text_align=aligns,
@@ -233,11 +235,11 @@ class Sheet:
             InvalidValue: it cannot be read.
         """
         try:
-            _, _, info = preload_image(self._pdf.image_cache, path)
+            info = preload_image(self._pdf.image_cache, path)[2]
         except (OSError, ValueError, FPDFException) as error:
             raise InvalidValue(f"The plot {path.name} cannot be read: {error}.", next_step="Give a PNG.") from None
         width = self._pdf.epw
-        height = width * info["h"] / info["w"]
+        height = width * cast(float, info["h"]) / cast(float, info["w"])
         if height > 150:
             width, height = width * 150 / height, 150.0
         self._room(height + 4)

@@ -56,8 +56,8 @@ def render(content: CertificateContent, statement: Statement, envelope: Envelope
     _remains(sheet, content)
     _people(sheet, content)
     _how_to_check(sheet, content, statement, envelope)
-    _declaration(sheet, content, statement)
     _claims(sheet, claims_of(content))
+    _declaration(sheet, content, statement)
     sheet.attach(ATTACHMENT, canonical_json(envelope.as_json()), "The signed statement (DSSE, in-toto)")
     return sheet.finish()
 
@@ -97,9 +97,9 @@ def _summary(sheet: Sheet, content: CertificateContent, statement: Statement) ->
     names = " and ".join(person.name for person, _ in content.approvals)
     sheet.answer(
         "Who says so",
-        f"{content.operator.name}, {content.operator.title}, signs for {content.operator.organisation}. {names} approved the"
-        f" plan. {content.tool.name} {content.tool.version} did the work and observed it. No person has sworn to it yet: the"
-        " declaration waits for a signature.",
+        f"{content.operator.name}, {content.operator.title}, for {content.operator.organisation} as its operator. {names}"
+        f" approved the plan. {content.tool.name} {content.tool.version} did the work and observed it."
+        " No person has sworn to it yet: the declaration waits for a signature.",
     )
     claims = claims_of(content)
     counts = {g: sum(1 for c in claims if c.ground is g) for g in Ground}
@@ -113,13 +113,16 @@ def _summary(sheet: Sheet, content: CertificateContent, statement: Statement) ->
 
 
 def _assurance(content: CertificateContent) -> str:
-    levels = {str(level) if (level := assurance_reached(o)) else "none" for o in content.outcomes if o.erased}
     words = {
         "L1": "not retrievable in the normal course of business (L1)",
         "L2": "not retrievable by physical or technical means (L2)",
-        "none": "no assurance level, because copies below the current view were not ruled out",
+        "none": "no level, because copies below the current view were not ruled out",
     }
-    reached = "; ".join(f"{words[level]}" for level in sorted(levels))
+    by_level: dict[str, list[str]] = {}
+    for outcome in content.outcomes:
+        if sum(outcome.erased.values()):
+            by_level.setdefault(str(assurance_reached(outcome) or "none"), []).append(outcome.data_class)
+    reached = "; ".join(f"{', '.join(names)}: {words[level]}" for level, names in sorted(by_level.items()))
     return f"Assurance reached: {reached}." if reached else ""
 
 
@@ -181,7 +184,7 @@ def _erased(sheet: Sheet, content: CertificateContent) -> None:
              ", ".join(f"{g.step} {n:,}" for g, n in sorted(o.erased.items()) if n) or "–", str(assurance_reached(o) or "none"))
             for o in content.outcomes
         ],
-        [3, 2, 2, 2, 2, 2, 3, 2],
+        [3, 2, 2, 2, 2, 2, 4, 2],
         right=range(1, 6),
     )  # fmt: skip
     sheet.note(
@@ -213,17 +216,15 @@ def _models(sheet: Sheet, content: CertificateContent, plot: Path | None) -> Non
     if not content.models:
         sheet.text("No model had learned from the scope.")
     for model in content.models:
-        letter = "" if model.evidence is None else f"Evidence {model.evidence}. "
-        replaced = (
-            f"Replaced by {model.replaced_by.model}, SHA-256 {model.replaced_by.sha256}. " if model.replaced_by else ""
-        )
-        sheet.item(
-            f"{model.model}: {model.disposition}",
-            f"{letter}{replaced}{model.artefacts_destroyed:,} files destroyed. "
-            + " ".join(model.conditions)
-            + (f" {model.explanation}" if model.explanation else "")
-            + f" Weights as they were: SHA-256 {model.sha256}.",
-        )
+        said = [
+            "" if model.evidence is None else f"Evidence {model.evidence}.",
+            f"Replaced by {model.replaced_by.model}, SHA-256 {model.replaced_by.sha256}." if model.replaced_by else "",
+            f"{model.artefacts_destroyed:,} files destroyed.",
+            *model.conditions,
+            model.explanation,
+            f"Weights as they were: SHA-256 {model.sha256}.",
+        ]
+        sheet.item(f"{model.model}: {model.disposition}", " ".join(filter(None, said)))
     found = content.evaluation
     if found is None:
         return
