@@ -30,7 +30,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something in the store that is no member, and why: a link, a device, a name that cannot be spelled, no permission."""
+    """Something in the store that is no member, and why: a link, a device, a name that cannot be spelled, no permission.
+
+    The selector is empty where a whole object could not be listed: its members are unknown, not absent.
+    """
 
     object: str
     selector: str
@@ -142,6 +145,13 @@ class Store(Protocol):
 
     def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
         """Look again with fresh eyes: nothing cached, nothing remembered from `erase`."""
+
+    def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
+        """Remove those of the objects that hold nothing any more, and what that leaves empty above them; the names removed.
+
+        Names of objects may name people, so an order takes them too. MUST NOT remove anything that holds a member or anything
+        else; MUST NOT remove the root; MUST be idempotent. Stores whose objects vanish with their last member do nothing.
+        """
 
     def history(self, object_name: str) -> tuple[HeldVersion, ...]:
         """Versions, snapshots and backups of the object that this store knows of and that still hold bytes."""

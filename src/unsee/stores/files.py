@@ -56,8 +56,11 @@ class FileStore:
                 if overwriting.in_place(os.fstat(_there(root)).st_dev):
                     best = Gone.D3
                 else:
-                    kind = found[0] if found else "unknown"
-                    limits = (f"Overwriting was asked for, but this file system ({kind}) may write elsewhere.", *LIMITS)
+                    system = found[0] if found else "unknown"
+                    limits = (
+                        f"Overwriting was asked for, but this file system ({system}) may write elsewhere.",
+                        *LIMITS,
+                    )
         return Capability(kind="files", best_gone=best, keeps_history=False, limits=limits)
 
     def scan(self) -> Iterator[Member | Skipped]:
@@ -178,6 +181,31 @@ class FileStore:
                 if seen is not None:
                     left.append(Residue(selector, where if stat.S_ISREG(seen.st_mode) else f"{where}: {kind(seen)}"))
         return tuple(left)
+
+    def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
+        """Remove directories that are empty, and the directories above that this empties, never the root."""
+        gone: list[str] = []
+        # Deepest first, so that a directory is judged after those below it.
+        waiting = sorted(set(object_names) - {ROOT}, key=lambda name: (-name.count("/"), name))
+        while waiting:
+            name = waiting.pop(0)
+            above, _, last = name.rpartition("/")
+            if self._remove_empty(above or ROOT, last):
+                gone.append(name)
+                if above and above not in waiting:
+                    waiting = sorted([*waiting, above], key=lambda n: (-n.count("/"), n))
+        return tuple(gone)
+
+    def _remove_empty(self, above: str, last: str) -> bool:
+        try:
+            with beneath.directory(self.location, above) as directory:
+                if directory is None:
+                    return False
+                os.rmdir(component(last), dir_fd=directory)
+                os.fsync(directory)
+        except OSError:  # it holds something, is gone, or may not be removed: in each case it stays as it is
+            return False
+        return True
 
     def history(self, object_name: str) -> tuple[HeldVersion, ...]:
         """None: plain files have no versions that this store can reach. The limits name what it cannot."""
