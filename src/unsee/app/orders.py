@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,11 +118,17 @@ def make_plan(ws: Workspace, order_name: str, *, person: PersonId, workers: int)
         NotFound: no such order or person.
         WrongState: the order was carried out already.
         StoreUnreachable: a store is not there; a plan that leaves out a store would be wrong.
+        WorkspaceBusy: another process is planning.
     """
+    with _only_one(ws.plans, "planning"):
+        return _make_plan(ws, OrderId(order_name), person, workers)
+
+
+def _make_plan(ws: Workspace, order_id: OrderId, person: PersonId, workers: int) -> Planned:
     stores = ws.stores()
     with ws.books.read() as conn:
         parties.person(conn, person)
-        order = orders.order(conn, OrderId(order_name))
+        order = orders.order(conn, order_id)
         if order.state is not OrderState.OPEN:
             raise WrongState(f"{order.id} was carried out already; it is {order.state}.")
         scope = orders.scope_of(conn, order.id)
@@ -131,6 +138,8 @@ def make_plan(ws: Workspace, order_name: str, *, person: PersonId, workers: int)
         now = ws.now()
         row = PlanRow(PlanId(f"plan-{order.id.removeprefix('order-')}-{number}"), order.id, "", person, stamp(now))
         planner = Planner(conn, order, stores, sides(conn, row, ws.organisation), found, ws.models_store(), __version__)
+        # A killed run may have left a directory that no book knows: it is no plan.
+        shutil.rmtree(ws.plans / row.id, ignore_errors=True)
         directory = planner.write(ws.plans / row.id, author=person, at=row.at)
     row = PlanRow(row.id, row.order, directory.digest, row.author, row.at)
     with ws.act() as tx:
@@ -139,7 +148,7 @@ def make_plan(ws: Workspace, order_name: str, *, person: PersonId, workers: int)
 
 
 def find_plan(ws: Workspace, name: str) -> Planned:
-    """The plan of that name; for the name of an order, its newest plan.
+    """The plan of that name; for the name of an order, the plan that carried it out, and before that its newest one.
 
     Raises:
         NotFound: there is none.
@@ -147,10 +156,12 @@ def find_plan(ws: Workspace, name: str) -> Planned:
     """
     with ws.books.read() as conn:
         if name.startswith("order-"):
-            made = orders.plans_of(conn, orders.order(conn, OrderId(name)).id)
+            order = orders.order(conn, OrderId(name))
+            applied = orders.last_event(conn, order.id, OrderState.APPLIED)
+            made = orders.plans_of(conn, order.id)
             if not made:
                 raise NotFound("plan", name, next_step=f'Make one with "unsee plan {name}".')
-            row = made[-1]
+            row = made[-1] if applied is None else orders.plan(conn, PlanId(applied[1]["plan"]))
         else:
             row = orders.plan(conn, PlanId(name))
     return Planned(row, open_plan(ws.plans / row.id, digest=row.digest))
@@ -197,15 +208,19 @@ def apply(
         ApprovalRefused: two approvals do not hold.
         StalePlan: the world moved; nothing was erased.
         UnitsFailed: some targets were left, each with its reason.
+        WrongState: the order was carried out already, by this plan or another.
         WorkspaceBusy: another process is applying this plan.
     """
     planned = find_plan(ws, name)
     with ws.books.read() as conn:
         require_approved(conn, planned.row, ws.organisation)
         order = orders.order(conn, planned.row.order)
+        before = orders.last_event(conn, order.id, OrderState.APPLIED)
     if order.state in {OrderState.VERIFIED, OrderState.CERTIFIED}:
         raise WrongState(f"{order.id} is {order.state}; there is nothing left to apply.")
-    with _only_one(planned.directory.path):
+    if before is not None and before[1]["plan"] != planned.row.id:
+        raise WrongState(f"{order.id} was carried out by {before[1]['plan']} already.")
+    with _only_one(planned.directory.path, f"applying {planned.row.id}"):
         with ws.act() as tx:
             if not facts.find(tx.conn, ["ApplyStarted"], plan=planned.row.id):
                 facts.record(tx, "ApplyStarted", plan=planned.row.id, order=order.id)
@@ -268,7 +283,7 @@ def verify(ws: Workspace, order_name: str, *, workers: int) -> Verification:
             + ("" if seen.retained_root == seen.expected_root else ", and the retained set is not what it was")
             + ("" if seen.canary_found else ", and the raw search missed its canary")
             + ".",
-            next_step='Make a new order or plan for what is left, or restore what was damaged, and run "unsee verify" again.',
+            next_step='Remove what is left, or restore what was damaged, and run "unsee verify" again.',
             details=[*seen.residue, *seen.damage],
         )
     return seen
@@ -283,13 +298,11 @@ def _refusal(conn: Connection, plan: PlanRow, person: PersonId, organisation: st
 
 
 @contextmanager
-def _only_one(directory: Path) -> Iterator[None]:
-    """Hold the plan's lock; the kernel gives it back when the process ends, however it ends."""
+def _only_one(directory: Path, doing: str) -> Iterator[None]:
+    """Hold the directory's lock; the kernel gives it back when the process ends, however it ends."""
     with (directory / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise WorkspaceBusy(
-                f"Another process is applying {directory.name}.", next_step="Wait for it to end."
-            ) from None
+            raise WorkspaceBusy(f"Another process is {doing}.", next_step="Wait for it to end.") from None
         yield

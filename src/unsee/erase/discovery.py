@@ -20,7 +20,7 @@ from unsee.stores.contract import Member, Skipped, Store
 
 @dataclass(frozen=True, slots=True)
 class FoundCopy:
-    """A member that shows a picture of the scope and that no book records. `item` is the item it is a copy of."""
+    """A member that no book vouches for and that shows a picture of the scope, or lies in the place of one: that of `item`."""
 
     store: StoreId
     object: str
@@ -76,6 +76,7 @@ def discover(
     wanted = _columns(items.digests_of(conn, scope))
     members = recorded = 0
     present = ItemSet()
+    scoped: dict[tuple[str, str, str], int] = {}
     seen: list[Seen] = []
     unlooked: list[Unlooked] = []
     for row in places.all_stores(conn):
@@ -94,6 +95,8 @@ def discover(
                 continue
             if copy is not None:
                 touched[(entry.object, entry.selector)] = copy.item
+                if copy.item in scope:
+                    scoped[(row.id, entry.object, entry.selector)] = copy.item
             fresh.append(entry)
         looked = list(look(stores[row.id], fresh, workers=workers))
         present |= _same_bytes(conn, looked, touched)
@@ -115,17 +118,34 @@ def discover(
             ids[hit.original],
             f"unrecorded copy: {hit.reason}",
         )
-    left = [s for i, s in enumerate(pictures) if i not in copies] + [s for s in seen if s.picture is None]
+    rest = [s for i, s in enumerate(pictures) if i not in copies] + [s for s in seen if s.picture is None]
+    changed = [_changed(s, item) for s in rest if (item := scoped.get(_place(s))) is not None]
+    left = [s for s in rest if _place(s) not in scoped]
     return Discovery(
         members=members,
         recorded=recorded,
         read=len(seen),
-        copies=tuple(copies.values()),
+        copies=(*copies.values(), *changed),
         twins=tuple(_twins(conn, wanted, retained)),
         examined=tuple((s.store, s.member.object, s.member.selector, s.member.stamp) for s in left),
         unlooked=tuple(unlooked),
         present=present,
     )
+
+
+def _place(seen: Seen) -> tuple[str, str, str]:
+    return seen.store, seen.member.object, seen.member.selector
+
+
+def _changed(seen: Seen, item: int) -> FoundCopy:
+    """What lies where the books say an item of the scope lies, and is no copy of it any more.
+
+    Most likely it was edited in place: cropped, drawn upon, cut short. So it goes, and the plan says why; left alone, it would also
+    keep the item's own target from ever being done.
+    """
+    at = seen.member
+    reason = "changed since it was taken in, in the place of an item in scope"
+    return FoundCopy(StoreId(seen.store), at.object, at.selector, at.stamp, at.size_bytes, item, reason)
 
 
 def _same_bytes(conn: Connection, looked: Sequence[Seen], touched: Mapping[tuple[str, str], int]) -> ItemSet:

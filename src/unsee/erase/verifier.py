@@ -10,13 +10,13 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from unsee.books import items, orders, places
+from unsee.books import items, orders, places, training
 from unsee.books.database import Books
 from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet, OrderId, StoreId
@@ -44,12 +44,22 @@ class Finding:
         return f"{self.where}: {self.reason}"
 
 
+@dataclass(slots=True)
+class PlaceSeen:
+    """What was looked at in one store."""
+
+    objects: int = 0
+    members: int = 0
+    skipped: int = 0
+    bytes_read: int = 0
+    residue: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What fresh eyes saw. It passed when there is no residue and no damage, and the retained root is the one of the plan."""
 
-    members: int
-    bytes_read: int
+    places: Mapping[str, PlaceSeen]
     suppressed: int
     residue: tuple[Finding, ...]
     damage: tuple[Finding, ...]
@@ -64,6 +74,16 @@ class Verification:
     canary_found: bool
 
     @property
+    def members(self) -> int:
+        """Members listed in all stores."""
+        return sum(p.members for p in self.places.values())
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read in all stores."""
+        return sum(p.bytes_read for p in self.places.values())
+
+    @property
     def passed(self) -> bool:
         """Whether the erasure may be certified."""
         return not self.residue and not self.damage and self.retained_root == self.expected_root and self.canary_found
@@ -72,8 +92,7 @@ class Verification:
         """As kept with the order and repeated in the certificate."""
         return {
             "passed": self.passed,
-            "members": self.members,
-            "bytes_read": self.bytes_read,
+            "places": {name: asdict(place) for name, place in self.places.items()},
             "suppression_entries": self.suppressed,
             "residue": [f.as_json() for f in self.residue],
             "damage": [f.as_json() for f in self.damage],
@@ -110,10 +129,12 @@ class Verifier:
             for row in places.all_stores(conn):
                 self._walk_store(conn, row, walk)
             walk.damage.extend(walk.missing(retained))
-            walk.residue.extend(self._models_left())
+            owned = {m.object_name for m in training.all_models(conn) if m.destroyed_by is None}
+            walk.residue.extend(self._models_left(owned))
             walk.residue.extend(_rows_left(conn, scope))
             root = walk.root(items.all_batches(conn))
-        raw = self._raw_scan()
+            lawful = _shared(self.needles, items.digests_of(conn, retained))
+        raw = self._raw_scan(lawful)
         walk.residue.extend(raw.findings)
         if len(self.needles) != len(sealed):
             walk.residue.append(
@@ -122,8 +143,7 @@ class Verifier:
                 )
             )
         return Verification(
-            members=walk.members,
-            bytes_read=walk.bytes_read,
+            places=walk.places,
             suppressed=len(sealed),
             residue=tuple(walk.residue),
             damage=tuple(walk.damage),
@@ -133,33 +153,38 @@ class Verifier:
             retained_root=root.hex(),
             expected_root=str(self.plan["retained"]["root"]),
             raw_bytes=raw.size_bytes,
-            needles=len(self.needles),
+            needles=len(set(self.needles) - lawful),
             canary_found=raw.canary_found,
         )
 
     def _walk_store(self, conn: Connection, row: places.StoreRow, walk: _Walk) -> None:
         store = self.stores[row.id]
         recorded = _recorded(conn, row.no)
+        place = walk.places.setdefault(row.id, PlaceSeen())
         listed: list[Member] = []
         for entry in store.scan():
             if isinstance(entry, Member):
                 listed.append(entry)
             else:
+                place.skipped += 1
                 walk.not_compared[entry.reason] += 1
+        place.members = len(listed)
+        place.objects = len({m.object for m in listed})
         for seen in look(store, listed, workers=self.workers):
             walk.see(seen, recorded.get((seen.member.object, seen.member.selector)))
         walk.judge()
 
-    def _models_left(self) -> Iterator[Finding]:
-        gone = {str(m["object"]): str(m["id"]) for m in self.plan["models"] if m["disposition"] == "destroyed"}
+    def _models_left(self, owned: set[str]) -> Iterator[Finding]:
+        gone = {str(m["object"]): f"model {m['id']}" for m in self.plan["models"] if m["disposition"] == "destroyed"}
+        # A later, lawful run may have taken the name under which an unfinished one had left its files.
+        gone |= {str(stray): f"the unfinished run {stray}" for stray in self.plan["strays"] if stray not in owned}
         for entry in self.models_store.scan():
             top = entry.object.split("/", 1)[0]
             if top in gone:
-                yield Finding(
-                    f"models:{entry.object}/{entry.selector}", f"a file of model {gone[top]}, which had to go"
-                )
+                yield Finding(f"models:{entry.object}/{entry.selector}", f"a file of {gone[top]}, which had to go")
 
-    def _raw_scan(self) -> _Raw:
+    def _raw_scan(self, lawful: set[bytes]) -> _Raw:
+        """Search the database file for the digests of what was erased, but for `lawful` ones: those of a twin that stays."""
         path = self.books.path
         if path is None:
             return _Raw((), 0, True)
@@ -169,7 +194,7 @@ class Verifier:
         with tempfile.TemporaryDirectory() as scratch:
             planted = Path(scratch) / "canary"
             planted.write_bytes(b"\x00" * 1021 + canary + b"\x00" * 77)
-            found = scan([*files, planted], [*self.needles, canary])
+            found = scan([*files, planted], [*(n for n in self.needles if n not in lawful), canary])
         seen = found.pop(canary, 0)
         findings = tuple(
             Finding("books", f"the digest of an erased photo stands {count} times in the database file")
@@ -194,8 +219,7 @@ class _Walk:
         self._twins = twins
         self._waiting: list[tuple[Seen, int | None, Picture]] = []
         self._observed: dict[int, bytes] = {}
-        self.members = 0
-        self.bytes_read = 0
+        self.places: dict[str, PlaceSeen] = {}
         self.residue: list[Finding] = []
         self.damage: list[Finding] = []
         self.kept: list[Finding] = []
@@ -203,7 +227,6 @@ class _Walk:
 
     def see(self, seen: Seen, recorded: tuple[int, bytes] | None) -> None:
         """Take in one member and, where the books know it, the item and digest that should lie there."""
-        self.members += 1
         where = _where(seen)
         item = None
         if recorded is not None and recorded[0] in self._retained:
@@ -215,7 +238,7 @@ class _Walk:
             else:
                 self._observed[item] = seen.sha256
         if seen.sha256 is not None:
-            self.bytes_read += seen.member.size_bytes
+            self.places[seen.store].bytes_read += seen.member.size_bytes
         if seen.note:
             self.not_compared[seen.note] += 1
         if seen.picture is not None:
@@ -247,7 +270,14 @@ class _Walk:
             listed = "listed in the plan" if item in self._twins else "another source's own photo"
             self.kept.append(Finding(_where(seen), f"{match.reason}; kept as item {item}, {listed} (rule keep-lawful)"))
         else:
+            self.places[seen.store].residue += 1
             self.residue.append(Finding(_where(seen), match.reason))
+
+
+def _shared(needles: Sequence[bytes], stays: items.Digests) -> set[bytes]:
+    """The needles that are also the digest of something that stays: a twin with the same bytes."""
+    wanted = set(needles)
+    return {sha for row in stays.sha256 if (sha := row.tobytes()) in wanted}
 
 
 def _recorded(conn: Connection, store_no: int) -> dict[tuple[str, str], tuple[int, bytes]]:
