@@ -13,10 +13,11 @@ $(STAMP): requirements/lock.txt requirements/torch.txt requirements/verify.txt p
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements/lock.txt
 	$(PIP) install --no-deps -r requirements/torch.txt
-	$(PIP) install --no-deps --no-build-isolation -e . -e src/unsee_verify
+	$(PIP) install --no-deps --no-build-isolation -e .
 	test -x $(OUTSIDER)/bin/python || python3 -m venv $(OUTSIDER)
 	$(OUTSIDER)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/verify.txt
-	$(PY) -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir $(OUTSIDER)/wheels src/unsee_verify
+	rm -rf $(OUTSIDER)/build && cp -r src/unsee_verify $(OUTSIDER)/build
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(OUTSIDER)/wheels $(OUTSIDER)/build
 	$(OUTSIDER)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --force-reinstall $(OUTSIDER)/wheels/*.whl
 	touch $@
 
@@ -27,6 +28,9 @@ demo: $(STAMP)  ## The main job, end to end; leaves the workspace demo/
 
 test: $(STAMP)  ## The fast suite
 	$(PY) -m pytest -n $(JOBS) -m "not slow"
+
+test-slow: $(STAMP)  ## Only the slow ones
+	$(PY) -m pytest -n $(JOBS) -m slow
 
 test-all: $(STAMP)  ## Everything, the slow ones too
 	$(PY) -m pytest -n $(JOBS)
@@ -53,4 +57,4 @@ lock:  ## Renew requirements/lock.txt (needs uv)
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) $(OUTSIDER) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-all check format bench lock clean
+.PHONY: help setup demo test test-slow test-all check format bench lock clean

@@ -24,13 +24,13 @@ OUTSIDER = Path(os.environ.get("UNSEE_VERIFY_BIN", ROOT / ".venv-verify" / "bin"
 """The stranger's environment: it holds unsee-verify and cryptography, and nothing of unsee."""
 SCALE = float(os.environ.get("UNSEE_DEMO_SCALE", "1"))
 """1 is the story; tests tell it smaller."""
-EPOCHS = os.environ.get("UNSEE_DEMO_EPOCHS", "")
+EPOCHS = f" --set epochs={os.environ['UNSEE_DEMO_EPOCHS']}" if "UNSEE_DEMO_EPOCHS" in os.environ else ""
 STARTED = time.monotonic()
 
 
 def chapter(title: str, text: str = "") -> None:
     seconds = time.monotonic() - STARTED
-    print(f"\n\033[1;34m━━ {title} \033[0;90m({seconds:.0f} s)\033[0m", flush=True)
+    print(f"\n\033[1;34m━━ {title} \033[0;90m(at {seconds:.0f} s)\033[0m", flush=True)
     if text:
         print(f"\033[0;90m{text}\033[0m", flush=True)
 
@@ -81,7 +81,7 @@ def render() -> None:
     )
     run(
         f"unsee synth corpus/panel --seed 2024 --photos 20 {plain} "
-        f"--people dark={people(10)} --people mid={people(75)} --people light={people(75)} {training}"
+        f"--people dark={people(5)} --people mid={people(77)} --people light={people(78)} {training}"
     )
     run(
         f"unsee synth corpus/panel-test --seed 2025 --photos 10 {plain} "
@@ -89,7 +89,7 @@ def render() -> None:
     )
     run(
         f"unsee synth corpus/synthetic --seed 1 --photos 20 {plain} "
-        f"--people dark={people(4)} --people mid={people(28)} --people light={people(28)}"
+        f"--people dark={people(2)} --people mid={people(29)} --people light={people(29)}"
     )
 
 
@@ -134,7 +134,7 @@ def kill_half_way(plan: str) -> None:
 def _units(plan: str) -> int:
     import json
 
-    return int(json.loads((DEMO / "plans" / plan / "summary.json").read_text())["units"]) + 4
+    return int(json.loads((DEMO / "plans" / plan / "summary.json").read_text())["units"]) + 5
 
 
 def _done(journal: Path) -> int:
@@ -153,12 +153,7 @@ def flip_one_byte(source: Path, target: Path) -> None:
     print(f"  (byte {at:,} of {len(data):,} changed)")
 
 
-def main() -> None:
-    shutil.rmtree(DEMO, ignore_errors=True)
-    DEMO.mkdir(parents=True)
-    os.environ["UNSEE_PERSON"] = "dana"
-    epochs = f" --set epochs={EPOCHS}" if EPOCHS else ""
-
+def workspace() -> None:
     chapter("1  A workspace", "books, keys, log; and the people who act in it")
     run('unsee init . --organisation "Acme Vision"')
     run('unsee person add dana --name "Dana Duarte" --title "Data engineer"', quiet=True)
@@ -167,12 +162,16 @@ def main() -> None:
     run('unsee person add cleo --name "Cleo Marsh" --title "Chief scientist"', quiet=True)
     run("unsee person list")
 
+
+def faces() -> None:
     chapter(
         "    Faces", "of people who do not exist, written as any giver would hand them over: JPEG, EXIF, photos.csv"
     )
     render()
     scatter_copies()
 
+
+def sources() -> None:
     chapter("2  Three sources", "one of them without an agreement, and with interests on both sides")
     write(
         "panel-agreement.pdf",
@@ -203,6 +202,8 @@ def main() -> None:
     )
     run("unsee agreement approve rendered-2026 --as ada")
 
+
+def intake() -> None:
     chapter("3  Intake", "the photos stay where they are; running it twice adds nothing")
     run("unsee intake corpus/okcupid --source okcupid-2014")
     run("unsee intake corpus/okcupid --source okcupid-2014")
@@ -210,6 +211,8 @@ def main() -> None:
     run("unsee intake corpus/panel-test --source consented-panel")
     run("unsee intake corpus/synthetic --source synthetic-v1")
 
+
+def dataset() -> None:
     chapter(
         "4  The dataset of 2014", "policy refuses it; as it was in 2014 it exists only by an override on the record"
     )
@@ -225,15 +228,21 @@ def main() -> None:
         '--seed 7 --override-policy --reason "control: as many people less, drawn at random"'
     )
 
+
+def training() -> None:
     chapter("5  A recogniser, really trained", "on what the permitted reader yields; measured on people it never saw")
-    run(f"unsee train recogniser-2014 --dataset faces-2014{epochs}")
+    run(f"unsee train recogniser-2014 --dataset faces-2014{EPOCHS}")
     run("unsee evaluate recogniser-2014 --on held-out")
-    run(f"unsee train control-random --dataset control{epochs}")
+    run(f"unsee train control-random --dataset control{EPOCHS}")
     run("unsee evaluate control-random --on held-out", quiet=True)
 
+
+def exposure() -> None:
     chapter("6  Exposure", "what falls if a source goes")
     run("unsee exposure")
 
+
+def order() -> None:
     chapter("7  2026: an order", "blocked at once; planned; signed by two; carried out, killed, resumed")
     write(
         "order.pdf",
@@ -252,18 +261,24 @@ def main() -> None:
     kill_half_way("plan-0001-1")
     run("unsee apply plan-0001-1 --confirm okcupid-2014")
 
+
+def retraining() -> None:
     chapter("8  Without the source", "the models are gone; the recogniser is trained again on what is lawful")
     run("unsee model list")
-    run(f"unsee train recogniser-2026 --dataset faces-lawful{epochs}")
+    run(f"unsee train recogniser-2026 --dataset faces-lawful{EPOCHS}")
     run("unsee evaluate recogniser-2026 --on held-out", quiet=True)
     run(
         "unsee compare recogniser-2014 recogniser-2026 --control control-random --on held-out --plot reports/before-after.png "
         '--title "What deleting okcupid-2014 cost the recogniser"'
     )
 
+
+def verification() -> None:
     chapter("9  Fresh eyes", "every store walked again; nothing left; nothing else touched")
     run("unsee verify order-0001")
 
+
+def certificate() -> None:
     chapter("10 The certificate", "signed, logged, readable; and what a stranger makes of it")
     run(
         "unsee certify order-0001 --as ada --before recogniser-2014 --after recogniser-2026 --control control-random "
@@ -275,6 +290,8 @@ def main() -> None:
     receipt = sorted((DEMO / "reports/order-0001/receipts").iterdir())[0]
     run(f"unsee-verify reports/order-0001/receipts/{receipt.name} --certificate reports/order-0001/certificate.json")
 
+
+def return_of_the_photos() -> None:
     chapter("11 They come back", "the giver sends the same photos again, through another door")
     run(
         f"unsee synth returned --seed 2014 --photos 20 "
@@ -283,11 +300,29 @@ def main() -> None:
     run("unsee intake returned --source consented-panel")
     run("unsee log show --last 8")
 
+
+def main() -> None:
+    shutil.rmtree(DEMO, ignore_errors=True)
+    DEMO.mkdir(parents=True)
+    os.environ["UNSEE_PERSON"] = "dana"
+    for tell in (
+        workspace,
+        faces,
+        sources,
+        intake,
+        dataset,
+        training,
+        exposure,
+        order,
+        retraining,
+        verification,
+        certificate,
+        return_of_the_photos,
+    ):
+        tell()
     minutes = (time.monotonic() - STARTED) / 60
-    print(
-        f"\n\033[1;32mThe story is told in {minutes:.1f} minutes.\033[0m Explore demo/: reports/order-0001/certificate.pdf, "
-        "reports/before-after.png, and every unsee command with -w demo."
-    )
+    print(f"\n\033[1;32mThe story is told in {minutes:.1f} minutes.\033[0m Explore demo/:")
+    print("  reports/order-0001/certificate.pdf, reports/before-after.png, and any unsee command with -w demo")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import sys
 from collections import Counter
@@ -36,9 +37,11 @@ from unsee.erase.journal import Journal
 from unsee.erase.scope import resolve
 from unsee.intake.take_in import pseudonym
 from unsee.models.comparison import Comparison
-from unsee.models.evaluation import Measure, number
+from unsee.models.evaluation import Measure
 
 COMPLAINT_ROUTE = "the supervisory authority or court that issued or oversees the order"
+_HEADLINES = frozenset({"eer", "tar@1e-2", "rank1", "fmr", "fdr"})
+"""Measures whose change is said in a sentence; the table has all of them."""
 _LOOKED_AGAIN = "Every file of every store was read again and compared by bytes, pixels and near-duplicate hash."
 _ROWS_COUNTED = "The rows were counted again; the database file was rewritten and its write-ahead log truncated."
 
@@ -322,7 +325,7 @@ class _Certifier:
         if measured is not None and measured.before == planned["id"]:
             after = training.model(self.conn, ModelId(measured.after))
             replacement = said.Replacement(after.id, after.digest)
-        conditions = (
+        conditions: tuple[str, ...] = (
             "All files of the model, optimizer state and label map included, were unlinked and looked for again.",
         )
         if replacement is not None:
@@ -354,7 +357,7 @@ class _Certifier:
             measured.before,
             measured.after,
             tuple(_measures(comparison)),
-            remarks=(*comparison.summary, *comparison.notes),
+            remarks=(*comparison.sentences(_HEADLINES), *comparison.notes),
         )
 
     def _not_verified(self, seen: Mapping[str, Any]) -> tuple[said.NotVerified, ...]:
@@ -401,23 +404,28 @@ def _require_clean(conn: Connection, model: str, scope: ItemSet) -> None:
 def _measures(comparison: Comparison) -> Iterator[said.Measure]:
     """The measures that both models have; those that may not be claimed are among the remarks, with their reason."""
     for row in comparison.rows:
-        before, after = number(row.before.estimate), number(row.after.estimate)
-        if before is None or after is None:
+        if row.before.estimate is None or row.after.estimate is None:
             continue
         yield said.Measure(
             row.before.kind.label,
             row.before.group or "all",
-            before,
-            after,
+            _decimal(row.before.estimate),
+            _decimal(row.after.estimate),
             _interval(row.before),
             _interval(row.after),
-            number(row.control.estimate) if row.control is not None else None,
+            _decimal(row.control.estimate) if row.control is not None and row.control.estimate is not None else None,
         )
 
 
 def _interval(measure: Measure) -> tuple[str, str] | None:
-    low, high = number(measure.low), number(measure.high)
-    return (low, high) if low is not None and high is not None and "inf" not in high else None
+    if measure.low is None or measure.high is None or math.isinf(measure.high):
+        return None
+    return _decimal(measure.low), _decimal(measure.high)
+
+
+def _decimal(value: float) -> str:
+    """Four decimals: finer than any interval here."""
+    return f"{value:.4f}"
 
 
 def _people(conn: Connection, order: Order) -> list[receipt_books.PersonOutcome]:

@@ -50,7 +50,7 @@ def certify(
         measured = Measured(before, after, on, control)
         directory.mkdir(parents=True, exist_ok=True)
         plot = directory / "before-after.png"
-        compare(ws, before, after, control=control, on=on, plot=plot, report=None)
+        compare(ws, before, after, control=control, on=on, plot=plot, report=None, title=f"Before and after {order}")
     made = issue(ws, Request(order, person, directory, measured, plot, receipts, basis))
     if as_json:
         print_json(

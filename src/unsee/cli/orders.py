@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -146,7 +147,9 @@ def plan(order: str, person: PersonId, workers: int, workspace: str | None, as_j
         say(f"  model       {model['id']}: {model['disposition']} ({model['why']})")
     for stray in summary["strays"]:
         say(f"  stray       {stray}: left by an unfinished run; destroyed")
-    say(f"  kept        {summary['retained']['items']:,} photos, root {summary['retained']['root'][:16]}…")
+    say(
+        f"  kept        {summary['retained']['items']:,} photos and documents, root {summary['retained']['root'][:16]}…"
+    )
     if summary["twins"]["count"]:
         twins = f"{summary['twins']['count']:,} photos of other sources show the same picture"
         say(f"  twins       {twins}; kept ({summary['twins']['rule']})")
@@ -195,7 +198,7 @@ def apply(plan: str, confirm: str | None, workers: int, workspace: str | None, a
 
     ws = open_workspace(workspace)
     source = str(orders.find_plan(ws, plan).directory.summary["source"]["id"])
-    if confirm is None and click.get_text_stream("stdin").isatty():
+    if confirm is None and sys.stdin.isatty():
         confirm = input(f"This erases every photo of {source} for good. Type the source's name: ").strip()
     if confirm != source:
         raise click.UsageError(f"This erases for good; name what is erased: --confirm {source}")
@@ -232,7 +235,7 @@ def verify(order: str, workers: int, workspace: str | None, as_json: bool) -> No
     say(
         f"  books: {size(seen.raw_bytes)} searched byte by byte for {seen.needles:,} digests; the planted canary was found"
     )
-    say(f"  retained: {seen.retained_items:,} photos, root {seen.retained_root[:16]}… before = after")
+    say(f"  retained: {seen.retained_items:,} photos and documents, root {seen.retained_root[:16]}… before = after")
     for finding in seen.kept[:10]:
         say(f"  kept: {finding}")
     for reason, count in seen.not_compared.items():

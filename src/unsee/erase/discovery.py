@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from unsee.books import items, places
+from unsee.core.errors import StoreUnreachable
 from unsee.core.ids import ItemSet, StoreId
 from unsee.erase.looking import Seen, look
 from unsee.match.closure import Digests, find_copies
@@ -83,11 +84,13 @@ def discover(
         listing = _Listing(conn, row.no)
         fresh: list[Member] = []
         touched: dict[tuple[str, str], int] = {}
+        here = False
         for entry in stores[row.id].scan():
             if isinstance(entry, Skipped):
                 unlooked.append(Unlooked(row.id, entry.object, entry.selector, entry.reason))
                 continue
             members += 1
+            here = True
             copy = listing.copy_at(entry)
             if copy is not None and copy.stamp == entry.stamp:
                 recorded += 1
@@ -98,6 +101,11 @@ def discover(
                 if copy.item in scope:
                     scoped[(row.id, entry.object, entry.selector)] = copy.item
             fresh.append(entry)
+        if not here and listing.records_anything:
+            raise StoreUnreachable(
+                f"Store {row.id} at {row.location} is empty, and the books record photos there.",
+                next_step="Mount or restore it and plan again; an absent disk is never taken for an empty one.",
+            )
         looked = list(look(stores[row.id], fresh, workers=workers))
         present |= _same_bytes(conn, looked, touched)
         seen.extend(looked)
@@ -182,6 +190,7 @@ class _Listing:
     def __init__(self, conn: Connection, store_no: int) -> None:
         self._conn = conn
         self._numbers = {name: no for no, name in places.objects_of(conn, store_no).items()}
+        self.records_anything = bool(self._numbers)
         self._object: str | None = None
         self._copies: Mapping[str, places.Copy] = {}
 

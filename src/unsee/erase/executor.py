@@ -6,12 +6,12 @@ the models, last the books: their rows are deleted only when everything they poi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from unsee.attest.durable import write_file
 from unsee.books import items, orders, places, training
 from unsee.books.database import Books
 from unsee.core.errors import StalePlan, StoreError, UnitsFailed
@@ -30,6 +30,7 @@ Progress = Callable[[str, int, int], None]
 """Called as (what, done, total) after each unit."""
 
 SUPPRESS = "suppress"
+TIDY = "tidy-stores"
 SCRUB = "scrub-books"
 
 
@@ -102,7 +103,7 @@ class Executor:
         if not known:
             self._require_fresh()
         total = (
-            int(self.plan.summary["units"]) + len(self.plan.summary["models"]) + len(self.plan.summary["strays"]) + 2
+            int(self.plan.summary["units"]) + len(self.plan.summary["models"]) + len(self.plan.summary["strays"]) + 3
         )
         progress = _Counter(self.on_progress, total)
         self._once(SUPPRESS, known, self._suppress, progress)
@@ -118,13 +119,14 @@ class Executor:
                 next_step="Mend the cause and run the same command again; where a target changed, make a new plan.",
                 details=failures,
             )
+        self._once(TIDY, known, self._tidy, progress)
         self._once(SCRUB, known, self._scrub, progress)
         return summarise(self.journal.entries(), failures)
 
     def _require_fresh(self) -> None:
         with self.books.read() as conn:
             now = scopes.resolve(conn, scopes.items_of_order(conn, orders.order(conn, self.order).source))
-        planned = self.plan.summary["scope"]
+        planned = self.plan.summary["reach"]
         changes: list[str] = []
         if scopes.digest_of(now.items) != planned["digest"]:
             changes.append(f"{abs(len(now.items) - int(planned['items'])):,} items joined or left the scope")
@@ -230,16 +232,29 @@ class Executor:
             erased += len(result.erased)
         return {"files": erased}
 
+    def _tidy(self) -> Mapping[str, Any]:
+        """Take away directories that the erasure left empty: their names may name people."""
+        emptied: dict[str, list[str]] = {}
+        for unit in self.plan.units():
+            emptied.setdefault(unit.store, []).append(unit.object)
+        removed = sum(len(self.stores[store].tidy(names)) for store, names in emptied.items())
+        tops = [str(m["object"]) for m in self.plan.summary["models"] if m["disposition"] == "destroyed"]
+        removed += len(self.models_store.tidy([*tops, *self.plan.summary["strays"]]))
+        return {"directories": removed}
+
     def _scrub(self) -> Mapping[str, Any]:
         with self.books.read() as conn:
             scope = orders.scope_of(conn, self.order)
             needles = sorted(row.tobytes() for row in items.digests_of(conn, scope).sha256)
         if needles or not self.plan.needles_path.exists():
-            _write_durably(self.plan, b"".join(needles))
+            write_file(self.plan.needles_path, b"".join(needles), mode=0o600)
         with self.books.write() as tx:
             rows = {"copies": places.forget_copies(tx, scope), **items.forget_content(tx, scope)}
-            if orders.order(tx.conn, self.order).state is OrderState.OPEN:
-                orders.move_order(tx, self.order, OrderState.APPLIED, {"plan": self.plan.path.name})
+            before = orders.last_event(tx.conn, self.order, OrderState.APPLIED)
+            if before is None:
+                orders.move_order(tx, self.order, OrderState.APPLIED, {"plan": self.plan.path.name, "rows": rows})
+            else:  # a killed run deleted them and did not live to tell
+                rows = before[1]["rows"]
         self.books.forget_free_pages()
         return {"rows": rows, "needles": self.plan.needles_path.stat().st_size // 32}
 
@@ -297,12 +312,3 @@ def _sealed(key: SuppressionKey, found: items.Digests, at: int) -> tuple[bytes, 
         quality=int(found.quality[at]),
     )
     return entry.sha_mac, entry.pixel_mac, entry.pdq_sealed
-
-
-def _write_durably(plan: PlanDirectory, data: bytes) -> None:
-    aside = plan.needles_path.with_suffix(".partial")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(plan.needles_path)

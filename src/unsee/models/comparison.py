@@ -11,11 +11,12 @@ zero, otherwise "no difference can be shown".
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final
 
 from unsee.core.errors import InvalidValue
-from unsee.models.evaluation import Evaluation, GroupSize, Measure, number, rounded
+from unsee.models.evaluation import KINDS, Evaluation, GroupSize, Measure, number, rounded
 from unsee.models.intervals import interval
 
 SCHEMA: Final = "unsee/comparison/1"
@@ -105,7 +106,11 @@ class Comparison:
     @property
     def summary(self) -> tuple[str, ...]:
         """One or two sentences a measure, in plain words, in the order of the rows."""
-        return tuple(sentence for row in self.rows for sentence in _sentences(row, self.control_label))
+        return self.sentences(KINDS)
+
+    def sentences(self, keys: Container[str]) -> tuple[str, ...]:
+        """The summary of the measures named by `keys` only: what fits a page."""
+        return tuple(s for row in self.rows if row.before.key in keys for s in _sentences(row, self.control_label))
 
     def row(self, key: str, group: str = "") -> Row:
         """The row of one measure.
