@@ -52,7 +52,9 @@ def check_certificate(
     with report.guarded("not-verified"):
         for entry in c.value("not-verified")["list"]:
             report.unchecked("named by the operator", f"{entry['what']}: {entry['reason']}")
-    words = "that everything taken in was logged; that no copy lies elsewhere; that the operator shows everybody one log"
+    words = (
+        "that everything taken in was logged; that no copy lies elsewhere; that the operator shows everybody one log"
+    )
     report.unchecked("what no file can show", words)
     return c
 
@@ -95,6 +97,8 @@ def _check_signatures(c: Certificate, keys: Sequence[bytes], report: Report) -> 
     operator = c.value("operator")
     own = unhex(operator["public_key"], 32)
     cards = {fingerprint(own): (own, f"{operator['name']}, {operator['organisation']}")}
+    if type(c.parts["cosigners"]) is not list:
+        report.bad("cosigners", "this part must be a list")
     for card in c.parts["cosigners"]:
         key, said = unhex(card["public_key"], 32), {k: v for k, v in card.items() if k != "signature"}
         if not signed(key, unhex(card["signature"], 64), b"unsee cosigner v1\n" + canonical(said)) or key == own:

@@ -17,11 +17,7 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def unhex(text: str, length: int) -> bytes:
-    """Lower-case hexadecimal of exactly `length` bytes.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The bytes of lower-case hexadecimal of exactly that length; ValueError where it is not."""
     if not isinstance(text, str) or len(text) != 2 * length or not _HEX.fullmatch(text):
         raise ValueError(f"not {length} bytes in lower-case hexadecimal")
     return bytes.fromhex(text)
@@ -73,7 +69,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 def included(leaf_hash: bytes, index: int, size: int, path: Sequence[str], expected: bytes) -> bool:
     """Whether `path` (hexadecimal) leads from leaf `index` to the root `expected` (RFC 9162 §2.1.3.2)."""
-    if type(index) is not int or type(size) is not int or not 0 <= index < size or len(path) > LIMIT_PROOF:
+    if [type(v) for v in (index, size, path)] != [int, int, list] or not 0 <= index < size or len(path) > LIMIT_PROOF:
         return False
     found, last = leaf_hash, size - 1
     for sibling in (unhex(h, 32) for h in path):
@@ -92,8 +88,8 @@ def included(leaf_hash: bytes, index: int, size: int, path: Sequence[str], expec
 def consistent(old_size: int, old_root: bytes, size: int, new_root: bytes, path: Sequence[str]) -> bool:
     """Whether the tree of `old_size` is a prefix of the tree of `size` (RFC 9162 §2.1.4.2)."""
     if old_size == size:
-        return old_root == new_root and not path
-    if not 0 < old_size < size or not 0 < len(path) <= LIMIT_PROOF:
+        return old_root == new_root and path == []
+    if not 0 < old_size < size or type(path) is not list or not 0 < len(path) <= LIMIT_PROOF:
         return False
     nodes = [unhex(h, 32) for h in path]
     if old_size & (old_size - 1) == 0:
@@ -116,11 +112,7 @@ def consistent(old_size: int, old_root: bytes, size: int, new_root: bytes, path:
 
 
 def checkpoint(note: str, origin: str, key: bytes) -> tuple[int, bytes]:
-    """Size and root in a note that carries exactly the log's signature and is spelled in the one way.
-
-    Raises:
-        ValueError: it does not.
-    """
+    """Size and root in a note that carries just the log's signature and is spelled in the one way; else ValueError."""
     lines = note.split("\n")
     if len(lines) != 6 or lines[3] or lines[5] or lines[0] != origin or not _SIZE.fullmatch(lines[1]):
         raise ValueError("not a checkpoint of this log with one signature")

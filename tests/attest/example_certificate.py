@@ -11,7 +11,7 @@ from typing import Any
 
 from unsee.attest import certificate
 from unsee.attest.approvals import sign_approval
-from unsee.attest.bundle import LoggedRecord, LogEvidence, PdfSeal, bundle, log_evidence
+from unsee.attest.bundle import LogEvidence, LoggedRecord, PdfSeal, bundle, log_evidence
 from unsee.attest.certificate import Statement
 from unsee.attest.content import (
     Backup,
@@ -142,10 +142,14 @@ def content(log: LogIdentity, summary: dict[str, Any] = SUMMARY) -> CertificateC
         plan_summary=summary,
         approvals=(approval("dana", summary), approval("marc", summary)),
         outcomes=(
-            ClassOutcome("photo", 6000, {Gone.D2: 5990}, absent=8, retained=2, verified="Every store was walked again."),
+            ClassOutcome(
+                "photo", 6000, {Gone.D2: 5990}, absent=8, retained=2, verified="Every store was walked again."
+            ),
             ClassOutcome("location", 6000, {Gone.D1: 6000}, verified="The rows were counted again."),
             ClassOutcome("demographics", 6000, {Gone.D1: 6000}, verified="The rows were counted again."),
-            ClassOutcome("copy", 412, {Gone.D2: 411}, failed=1, verified="Near-copies were searched by perceptual hash."),
+            ClassOutcome(
+                "copy", 412, {Gone.D2: 411}, failed=1, verified="Near-copies were searched by perceptual hash."
+            ),
         ),
         retained_set=RetainedSet(8200, fixed("retained"), fixed("retained")),
         places=(
@@ -186,8 +190,12 @@ def content(log: LogIdentity, summary: dict[str, Any] = SUMMARY) -> CertificateC
             "recogniser-2026",
             (
                 Measure("TAR@FAR=1e-3", "all", "0.912", "0.874", ("0.897", "0.925"), ("0.856", "0.891"), "0.901"),
-                Measure("TAR@FAR=1e-3", "skin tone I–II", "0.931", "0.921", ("0.912", "0.949"), ("0.9", "0.94"), "0.925"),
-                Measure("TAR@FAR=1e-3", "skin tone V–VI", "0.893", "0.801", ("0.87", "0.916"), ("0.77", "0.83"), "0.88"),
+                Measure(
+                    "TAR@FAR=1e-3", "skin tone I–II", "0.931", "0.921", ("0.912", "0.949"), ("0.9", "0.94"), "0.925"
+                ),
+                Measure(
+                    "TAR@FAR=1e-3", "skin tone V–VI", "0.893", "0.801", ("0.87", "0.916"), ("0.77", "0.83"), "0.88"
+                ),
                 Measure("EER", "all", "0.031", "0.042", ("0.027", "0.035"), ("0.037", "0.047"), "0.034"),
                 Measure("rank-1", "all", "0.958", "0.931", None, None, None),
             ),
@@ -198,10 +206,14 @@ def content(log: LogIdentity, summary: dict[str, Any] = SUMMARY) -> CertificateC
             NotVerified("employees' laptops", "no store is registered for them"),
             NotVerified("device remapping", "out of reach of any tool above the disk"),
         ),
-        retained=(Retained("photo", 2, "litigation hold 3:26-cv-00996", "N.D. Tex.", "evidence; any other use is barred"),),
+        retained=(
+            Retained("photo", 2, "litigation hold 3:26-cv-00996", "N.D. Tex.", "evidence; any other use is barred"),
+        ),
         backups=(Backup("tape 2026-10", "photos of 2014", date(2026, 12, 31), "expires; erased again on restore"),),
         recipients=(
-            Recipient("Cloudy GmbH", "Weg 1, Köln", "+49 221 000", "600 photos", "2026-11-03T11:00:00Z", "deleted", None),
+            Recipient(
+                "Cloudy GmbH", "Weg 1, Köln", "+49 221 000", "600 photos", "2026-11-03T11:00:00Z", "deleted", None
+            ),
         ),
         sharing_coverage=Coverage(date(2019, 1, 1), date(2026, 11, 5), "disclosure register and egress log"),
         unknown_lineage=(UnknownLineage("model attic.pt", 1, "found on disk, no run is recorded"),),

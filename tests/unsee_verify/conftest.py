@@ -1,0 +1,6 @@
+"""The example certificate lives beside the tests of the room that makes it."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "attest"))
