@@ -262,6 +262,17 @@ class StoreContract:
         harness.put(store, object_name, _NAMES[0], marked(object_name, "returned"))
         must("look with fresh eyes", [r.selector for r in store.probe(object_name, [_NAMES[0]])] == [_NAMES[0]])
 
+    def test_tidy_takes_empty_objects_only(self, harness: StoreHarness, store: Store) -> None:
+        """What still holds a member stays, and a second call finds nothing to do."""
+        emptied, other = harness.objects[:2]
+        before = contents(store)
+        must("leave objects that hold members", store.tidy([emptied, other]) == () and contents(store) == before)
+        store.erase(emptied, _targets(store, emptied, [s for o, s in before if o == emptied]))
+        store.tidy([emptied, other])
+        kept = {key: data for key, data in before.items() if key[0] != emptied}
+        must("leave every other member byte-identical when it tidies", contents(store) == kept)
+        must("tidy idempotently", store.tidy([emptied, other]) == ())
+
     def test_a_kill_anywhere_loses_nothing_and_the_same_call_finishes(
         self, harness: StoreHarness, fill: Callable[..., Store]
     ) -> None:
