@@ -35,8 +35,11 @@ def chapter(title: str, text: str = "") -> None:
         print(f"\033[0;90m{text}\033[0m", flush=True)
 
 
-def run(command: str, *, expect: int = 0, quiet: bool = False) -> str:
-    """Run one command as a user would type it in `demo/`; its exit code must be the expected one."""
+def run(command: str, *, expect: int = 0, quiet: bool = False, last: int = 0) -> str:
+    """Run one command as a user would type it in `demo/`; its exit code must be the expected one.
+
+    Prints what it prints: all of it, or the `last` lines, or nothing.
+    """
     print(f"\033[1m$ {command}\033[0m", flush=True)
     environment = {
         **os.environ,
@@ -47,7 +50,8 @@ def run(command: str, *, expect: int = 0, quiet: bool = False) -> str:
         shlex.split(command), cwd=DEMO, env=environment, stdout=subprocess.PIPE, text=True, check=False
     )
     if not quiet:
-        print(kept.stdout, end="", flush=True)
+        lines = kept.stdout.splitlines(keepends=True)
+        print("…\n" * bool(last and len(lines) > last) + "".join(lines[-last:]), end="", flush=True)
     if kept.returncode != expect:
         print(kept.stdout if quiet else "", end="")
         sys.exit(f"the story breaks here: exit code {kept.returncode}, expected {expect}")
@@ -224,7 +228,8 @@ def dataset() -> None:
         '--reason "the legacy corpus as it was used from 2014 on"'
     )
     run(
-        f"unsee dataset freeze control --purpose train-face-recognition --of faces-2014 --drop-people {people(190) + 2 * people(30)} "
+        "unsee dataset freeze control --purpose train-face-recognition --of faces-2014 "
+        f"--drop-people {people(190) + 2 * people(30)} "
         '--seed 7 --override-policy --reason "control: as many people less, drawn at random"'
     )
 
@@ -286,9 +291,12 @@ def certificate() -> None:
     )
     run("unsee-verify reports/order-0001/certificate.json --pdf reports/order-0001/certificate.pdf")
     flip_one_byte(DEMO / "reports/order-0001/certificate.json", DEMO / "forged.json")
-    run("unsee-verify forged.json", expect=1)
+    run("unsee-verify forged.json", expect=1, last=9)
     receipt = sorted((DEMO / "reports/order-0001/receipts").iterdir())[0]
-    run(f"unsee-verify reports/order-0001/receipts/{receipt.name} --certificate reports/order-0001/certificate.json")
+    run(
+        f"unsee-verify reports/order-0001/receipts/{receipt.name} --certificate reports/order-0001/certificate.json",
+        last=14,
+    )
 
 
 def return_of_the_photos() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unsee.core.errors import UnseeError
+from unsee.core.errors import StoreError, UnseeError
 from unsee.core.ids import PersonId
 
 if TYPE_CHECKING:
@@ -55,8 +55,30 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except UnseeError as error:
             show_error(error, as_json=bool(kwargs.get("as_json")))
             sys.exit(error.exit_code)
+        except Exception as error:
+            known = _known(error)
+            if known is None:
+                raise
+            show_error(known, as_json=bool(kwargs.get("as_json")))
+            sys.exit(known.exit_code)
 
     return wrapped
+
+
+def _known(error: Exception) -> UnseeError | None:
+    """What the system refused (disk full, no permission), as an error of the house; None for a defect."""
+    if isinstance(error, OSError):
+        what = f" {error.filename}" if error.filename else ""
+        return StoreError(
+            f"{error.strerror or error}:{what}.", next_step="Mend the cause and run the same command again."
+        )
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(error, OperationalError):
+        return StoreError(
+            f"The books cannot be used: {error.orig}.", next_step="Mend the cause and run the same command again."
+        )
+    return None
 
 
 def open_workspace(named: str | None) -> Workspace:
