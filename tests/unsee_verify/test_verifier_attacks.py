@@ -473,3 +473,29 @@ def test_the_head_of_the_statement_is_fixed(tmp_path: Path) -> None:
     data = forged(tmp_path / "log", subjects=[Subject("retained-set", "0" * 64)])
     assert {"retained-set", "model/recogniser-2014"} <= set(broken(data))
     assert STATEMENT_ID == "@statement"
+
+
+def test_claim_that_stands_twice(tmp_path: Path) -> None:
+    """Of two claims with one id, a reader might see the one and a verifier check the other."""
+    story = example.begin(tmp_path / "log")
+    claims = claims_of(example.content(story.identity))
+    named = [
+        Subject("retained-set", example.fixed("retained")),
+        Subject("model/recogniser-2026", example.fixed("recogniser-2026")),
+    ]
+    twice = lay_out("c-0001", "o-0001", named, [*claims, replace(claims[0], statement="another sentence")])
+    assert "twice" in broken(story.issue(twice)[0])["order"]
+
+
+def test_envelope_of_another_type(sound: bytes) -> None:
+    parts = parts_of(sound)
+    parts["dsseEnvelope"]["payloadType"] = "application/json"
+    assert "no DSSE envelope of" in broken(spelled(parts))["dsseEnvelope"]
+
+
+def test_opening_checkpoint_from_after_the_plan(tmp_path: Path) -> None:
+    """Whoever takes the "opening" checkpoint late could have rewritten the log before it."""
+    story = example.begin(tmp_path / "log")
+    story.identity, story.opening_note = replace(story.identity, opening=story.log.checkpoint()), story.log.note()
+    data, _ = story.issue(certificate.build(example.content(story.identity)))
+    assert "before the checkpoint at the order's opening" in broken(data)["log"]
