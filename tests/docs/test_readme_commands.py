@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
 
 
 def commands(block: str) -> list[str]:
-    return [line[2:].split("  #")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
+    return [line[2:].split(" #")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
 
 
 def blocks(language: str) -> list[str]:
