@@ -4,12 +4,12 @@ An item is permitted when all of this holds:
 
 1. it was not erased, suppressed or blocked by an open order (R5, R38): no override lifts these;
 2. its source is not `legacy`;
-3. an agreement of its source that covers the purpose, and does not prohibit it, is in force today *and* was at collection (R29);
-4. where that agreement's basis is consent: the person in it has a consent in force that covers the purpose (R29, R30);
-5. the file carries no machine-readable opt-out, when the purpose is training.
+3. an agreement of its source that covers the purpose, and prohibits no part of it, is in force today *and* was at collection (R29);
+4. where every such agreement's basis is consent: the person in it has a consent in force that covers the purpose (R29, R30);
+5. the file carries no machine-readable opt-out, when the purpose is training or includes it.
 
 Every refused item is in exactly one refusal: the first rule that it fails. Adding a withdrawal, a block, an opt-out or an
-expiry never permits more.
+expiry never permits more. What is permitted for a purpose is permitted for every purpose below it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import date
 
 from unsee.core.ids import ItemSet, OrderId
 from unsee.core.parties import Agreement, Source
-from unsee.core.purposes import any_covers, covers, known
+from unsee.core.purposes import any_covers, covers, known, overlaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def decide(purpose: str, candidates: ItemSet, world: World, *, today: date) -> D
             )
         permitted |= open_question & standing.items
     refuse("unknown-source", "no source is recorded for these items", open_question - permitted, overridable=False)
-    if covers("train", purpose):
+    if overlaps("train", purpose):
         refuse("opted-out", "the file itself reserves the right against training", world.opted_out, overridable=True)
     return Decision(purpose, permitted & open_question, tuple(refusals))
 
@@ -143,19 +143,25 @@ def _judge_source(purpose: str, standing: Standing, today: date) -> Agreement | 
     if not approved:
         states = ", ".join(f"{a.id} is {a.status}" for a in standing.agreements)
         return _No("not-approved", f"{source.id}: no approved agreement ({states})")
-    fitting = [a for a in approved if any_covers(a.purposes, purpose) and not any_covers(a.prohibitions, purpose)]
+    fitting = [
+        a
+        for a in approved
+        if any_covers(a.purposes, purpose) and not any(overlaps(barred, purpose) for barred in a.prohibitions)
+    ]
     if not fitting:
         allowed = ", ".join(sorted({p for a in approved for p in a.purposes})) or "nothing"
         return _No("purpose-not-agreed", f"{source.id}: agreed for {allowed}, not for {purpose}")
     current = [a for a in fitting if a.in_force(today)]
     if not current:
         return _No("not-in-force", f"{source.id}: no agreement for {purpose} is in force on {today}")
-    if not any(a.in_force(source.collected_on) for a in current):
+    lasting = [a for a in current if a.in_force(source.collected_on)]
+    if not lasting:
         return _No(
             "not-in-force-at-collection",
             f"{source.id}: collected on {source.collected_on}, when no agreement for {purpose} was in force",
         )
-    return next(a for a in current if a.in_force(source.collected_on))
+    # One agreement is enough, so the one that asks least of the people counts, whichever is listed first.
+    return min(lasting, key=lambda a: (a.basis == "consent", a.id))
 
 
 def _consenting(purpose: str, consented: Mapping[str, ItemSet]) -> ItemSet:

@@ -49,6 +49,11 @@ def covers(permitted: str, wanted: str) -> bool:
     return False
 
 
+def overlaps(one: str, other: str) -> bool:
+    """Whether a use can be for both: one of the two covers the other."""
+    return covers(one, other) or covers(other, one)
+
+
 def any_covers(permitted: Iterable[str], wanted: str) -> bool:
     """Whether one of `permitted` covers `wanted`."""
     return any(covers(purpose, wanted) for purpose in permitted)
