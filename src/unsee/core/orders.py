@@ -1,7 +1,8 @@
-"""Orders: who demands erasure of what, by when. Profiles are data with their citation (see docs/requirements)."""
+"""Orders: who demands erasure of what, by when. Profiles are data with their citation."""
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -24,7 +25,10 @@ class ModelScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Deadlines in days for each class, as one body of law sets them; None where it sets none."""
+    """Deadlines in days for each class, as one body of law sets them; None where it sets none.
+
+    With `one_month` the law counts a calendar month: a deadline then ends with that month where this is earlier than its days.
+    """
 
     id: str
     citation: str
@@ -34,6 +38,7 @@ class Profile:
     third_parties_days: int | None
     model_scope: ModelScope = ModelScope.DESTROY
     assurance: Assurance = Assurance.L1
+    one_month: bool = False
 
     def deadlines(self, effective: date) -> dict[str, date]:
         """The last day for each class that has one, counted from the order's effective date."""
@@ -43,7 +48,14 @@ class Profile:
             "models": self.models_days,
             "third-parties": self.third_parties_days,
         }
-        return {name: effective + timedelta(days=n) for name, n in days.items() if n is not None}
+        limit = _month_after(effective) if self.one_month else date.max
+        return {name: min(effective + timedelta(days=n), limit) for name, n in days.items() if n is not None}
+
+
+def _month_after(day: date) -> date:
+    """The day of the same number in the next month, or its last day (Regulation (EEC) 1182/71, art. 3(2)(c))."""
+    year, month = day.year + day.month // 12, day.month % 12 + 1
+    return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
 _ROWS: Final = (
@@ -57,7 +69,7 @@ _ROWS: Final = (
     Profile("ftc-cambridge-analytica", "In re Cambridge Analytica, FTC 182-3107", 10, None, 10, 10),
     Profile("ftc-avast", "In re Avast", 20, None, 20, 20),
     Profile("ftc-mobilewalla", "In re Mobilewalla, FTC C-4811", 90, None, 120, 90),
-    Profile("gdpr-17", "GDPR art. 17, 12(3) and 19", 30, 30, 30, 30),
+    Profile("gdpr-17", "GDPR art. 17, 12(3) and 19", 30, 30, 30, 30, one_month=True),
     Profile("ccpa-105", "Cal. Civ. Code 1798.105, 1798.130", 45, 45, None, 45),
 )
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({p.id: p for p in _ROWS})
