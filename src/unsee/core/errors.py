@@ -75,7 +75,7 @@ class InvalidName(InputError):
 
     def __init__(self, *, what: str, name: str) -> None:
         super().__init__(
-            f"{name[:80]!r} cannot be the name of a {what}.",
+            f"{name[:80]!r} cannot be the name of {_a(what)}.",
             next_step="Use 1 to 64 of a-z, 0-9, '.', '-' and '_', beginning and ending with a letter or digit.",
         )
 
@@ -94,7 +94,8 @@ class MetadataError(InputError):
     def __init__(self, message: str, *, file: str, line: int | None = None, field: str | None = None) -> None:
         where = file + (f", line {line}" if line is not None else "") + (f", field {field!r}" if field else "")
         super().__init__(
-            f"{where}: {message}", next_step="Mend the file and run the intake again; nothing was taken in."
+            f"{where}: {message.removesuffix('.')}.",
+            next_step="Mend the file and run the intake again; nothing was taken in.",
         )
         self.file, self.line, self.field = file, line, field
 
@@ -137,7 +138,7 @@ class AlreadyExists(Conflict):
 
     def __init__(self, what: str, name: str) -> None:
         super().__init__(
-            f"There is already a {what} {name!r}.", next_step="Choose another name; facts are never overwritten."
+            f"There is already {_a(what)} {name!r}.", next_step="Choose another name; facts are never overwritten."
         )
 
 
@@ -243,6 +244,10 @@ class PathEscape(StoreError):
     """A name points out of its store."""
 
     code = "STO-003"
+
+
+def _a(what: str) -> str:
+    return f"{'an' if what[:1] in 'aeiou' else 'a'} {what}"
 
 
 def every_error() -> list[type[UnseeError]]:
