@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,3 +100,15 @@ def test_a_broken_plot_is_named(tmp_path: Path, printed: tuple[CertificateConten
     statement = certificate.build(printed[0])
     with pytest.raises(InvalidValue, match=r"plot\.png"):
         render(printed[0], statement, Envelope(statement.payload), plot=tmp_path / "plot.png")
+
+
+def test_without_the_extra_the_error_names_it() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['fpdf'] = None\n"
+        "from unsee.core.errors import MissingExtra\n"
+        "try:\n    import unsee.attest.pdf\n"
+        "except MissingExtra as error:\n    sys.exit(0 if 'unsee[report]' in str(error) else 1)\n"
+        "sys.exit(2)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

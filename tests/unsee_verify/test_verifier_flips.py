@@ -84,5 +84,5 @@ def test_a_changed_byte_of_a_claim_names_that_claim(data: st.DataObject) -> None
 @pytest.mark.slow
 def test_every_byte_of_a_certificate() -> None:
     for at in range(len(CERTIFICATE)):
-        for mask in (1, 0x20):
-            assert broken(CERTIFICATE[:at] + bytes([CERTIFICATE[at] ^ mask]) + CERTIFICATE[at + 1 :]), at
+        mask = (1, 0x20, 0x80)[at % 3]
+        assert broken(CERTIFICATE[:at] + bytes([CERTIFICATE[at] ^ mask]) + CERTIFICATE[at + 1 :]), at
