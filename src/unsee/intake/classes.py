@@ -6,6 +6,8 @@ from typing import Final
 
 LOCATION: Final = "location"
 DEMOGRAPHICS: Final = "demographics"
+EXIF: Final = "exif"
+"""What the camera wrote: when, and with what."""
 OTHER: Final = "other"
 
 _LOCATION: Final = frozenset(

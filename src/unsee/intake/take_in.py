@@ -22,7 +22,7 @@ from unsee.core.orders import OrderState
 from unsee.core.parties import Consent, ConsentState
 from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
-from unsee.intake.classes import DEMOGRAPHICS, LOCATION, class_of
+from unsee.intake.classes import DEMOGRAPHICS, EXIF, LOCATION, class_of
 from unsee.intake.examine import Photo, Refused, examine_photo
 from unsee.intake.gate import Verdict, judge
 from unsee.intake.metadata import Pairing, Row, find_metadata, pair, read_metadata
@@ -358,13 +358,22 @@ def _spelled(path: PurePosixPath) -> tuple[str, str]:
 
 
 def _item_attributes(photo: Photo, row: Row | None, *, has_person: bool) -> Iterator[tuple[str, str, str]]:
+    """(name, data class, value) of what is known of one photo: the metadata's word comes before the camera's."""
+    found: dict[str, tuple[str, str]] = {}
     for name, value in row.attributes if row is not None else ():
         data_class = class_of(name)
         if data_class != DEMOGRAPHICS or not has_person:
-            yield name, data_class, value
+            found[name] = (data_class, value)
+    taken = row.taken.isoformat() if row is not None and row.taken else photo.exif.taken
+    if taken:
+        found.setdefault("taken", (EXIF, taken))
+    if photo.exif.camera:
+        found.setdefault("exif_camera", (EXIF, photo.exif.camera))
     if photo.exif.latitude is not None and photo.exif.longitude is not None:
-        yield "exif_latitude", LOCATION, f"{photo.exif.latitude:.6f}"
-        yield "exif_longitude", LOCATION, f"{photo.exif.longitude:.6f}"
+        found.setdefault("exif_latitude", (LOCATION, f"{photo.exif.latitude:.6f}"))
+        found.setdefault("exif_longitude", (LOCATION, f"{photo.exif.longitude:.6f}"))
+    for name, (data_class, value) in found.items():
+        yield name, data_class, value
 
 
 @dataclass(frozen=True, slots=True)
