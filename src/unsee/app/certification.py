@@ -94,6 +94,8 @@ def certify(ws: Workspace, request: Request) -> Certified:
     order_id = planned.row.order
     with ws.books.read() as conn:
         order = orders.order(conn, order_id)
+        if order.state is OrderState.CERTIFIED:
+            planned.directory.destroy_names()  # a kill may have come before it
         if order.state is not OrderState.VERIFIED:
             raise WrongState(
                 f"{order.id} is {order.state}; a certificate says what was verified.",
@@ -219,6 +221,7 @@ class _Certifier:
             ),
             consent=said.ConsentCounts(
                 consented=int(summary["reach"]["consents"]["consented"]),
+                declined=int(summary["reach"]["consents"]["withdrawn"]),
                 silent=int(summary["reach"]["consents"]["silent"]),
             ),
             duties=self._duties(applied_at, verified_at),

@@ -72,6 +72,8 @@ def add_store(ws: Workspace, name: str, *, kind: str, location: str, options: Ma
     if store_id == MODELS_STORE:
         raise AlreadyExists("store", store_id)
     place = str(Path(location).resolve()) if kind == "files" else location
+    if kind == "files":
+        _require_outside(ws, Path(place))
     store = open_store(store_id, kind, place, options)
     next(iter(store.scan()), None)
     with ws.act() as tx:
@@ -218,6 +220,20 @@ def keep_document(ws: Workspace, document: Path) -> str:
     if not kept.exists():
         write_file(kept, data)
     return digest
+
+
+def _require_outside(ws: Workspace, place: Path) -> None:
+    """Pass where a store at `place` would not take the workspace's own files for photos.
+
+    Raises:
+        InvalidValue: it would.
+    """
+    own = [ws.root / name for name in ("keys", "log", "models", "plans", "instruments", "reports")]
+    if place == ws.root or place in ws.root.parents or any(_overlap(place, directory) for directory in own):
+        raise InvalidValue(
+            f"{place} holds the workspace's own books and keys.",
+            next_step="Put the photos into a directory of their own and register that.",
+        )
 
 
 def _overlap(one: Path, other: Path) -> bool:
