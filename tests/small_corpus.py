@@ -23,17 +23,21 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sa
 from PIL import Image
 
 from unsee.app import datasets, intake, orders, registry, workspace
+from unsee.app.training import open_dataset
 from unsee.app.workspace import Workspace
 from unsee.books import training
+from unsee.books.schema import metadata
 from unsee.core.ids import ModelId, PersonId, RunId, SourceId
 from unsee.core.lineage import Node
 from unsee.core.parties import AgreementStatus, Interest
 from unsee.erase.executor import Applied
 from unsee.erase.journal import Boundary
 from unsee.replace.folder import ConsentSpec, FolderSpec, write_folder
+from unsee.training.reader import Reader
 from unsee.training.recorder import record_run
 
 DANA, ADA, BEN, CLEO = (PersonId(name) for name in ("dana", "ada", "ben", "cleo"))
@@ -48,16 +52,24 @@ WINDOW = 32
 """Bytes of a marker: a piece out of a file's middle that stands nowhere else."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Corpus:
     """One copy of the small corpus."""
 
     root: Path
+    _opened: Workspace | None = None
 
     @property
     def ws(self) -> Workspace:
         """The workspace, opened anew at each call: nothing cached survives from one act to the next."""
-        return workspace.open_workspace(self.root / "ws")
+        self.close()
+        self._opened = workspace.open_workspace(self.root / "ws")
+        return self._opened
+
+    def close(self) -> None:
+        """Give the books back."""
+        if self._opened is not None:
+            self._opened.books.close()
 
     @property
     def corpus(self) -> Path:
@@ -157,6 +169,10 @@ class Corpus:
             person=DANA,
         )[0]
 
+    def open_dataset(self, name: str, purpose: str = TRAIN) -> Reader:
+        """Open a dataset through the permitted reader."""
+        return open_dataset(self.ws, name, purpose)
+
     def train(self, model: str, dataset: str) -> None:
         """A recorded run whose body writes a few files."""
         ws = self.ws
@@ -180,6 +196,12 @@ class Corpus:
         with closing(sqlite3.connect(self.root / "ws" / "books.sqlite")) as db, db:
             return db.execute(query, values).fetchall()
 
+    def rows(self, table: str, columns: str) -> list[tuple[object, ...]]:
+        """Columns of a table of the books, sorted by them."""
+        chosen = [metadata.tables[table].c[name.strip()] for name in columns.split(",")]
+        with self.ws.books.read() as conn:
+            return [tuple(row) for row in conn.execute(sa.select(*chosen).order_by(*chosen))]
+
     def facts(self) -> list[str]:
         """Kinds of all facts, in order."""
         return [str(kind) for (kind,) in self.sql("SELECT kind FROM facts ORDER BY seq")]
@@ -195,7 +217,7 @@ def marker(path: Path) -> bytes:
 def holders(markers: dict[Path, bytes], *places: Path) -> Iterator[str]:
     """Which files below `places` hold a marker: a raw search, with nothing of the program in it."""
     for place in places:
-        for path in sorted(p for p in place.rglob("*") if p.is_file()):
+        for path in sorted(p for p in place.rglob("*") if p.is_file() and not p.is_symlink()):
             data = path.read_bytes()
             for origin, piece in markers.items():
                 if piece in data:

@@ -110,9 +110,11 @@ class Executor:
         failures = list(self._erase_objects(known, progress))
         for model in self.plan.summary["models"]:
             if model["disposition"] == "destroyed":
-                self._once(f"model:{model['id']}", known, partial(self._destroy, model), progress)
+                within = partial(self._directories, str(model["object"]))
+                self._once(f"model:{model['id']}", known, partial(self._destroy, model), progress, about=within)
         for stray in self.plan.summary["strays"]:
-            self._once(f"stray:{stray}", known, partial(self._clear, stray), progress)
+            within = partial(self._directories, stray)
+            self._once(f"stray:{stray}", known, partial(self._clear, stray), progress, about=within)
         if failures:
             raise UnitsFailed(
                 f"{len(failures)} targets of plan {self.plan.path.name} were not erased.",
@@ -166,13 +168,22 @@ class Executor:
                         yield f"{row.id}:{member.object}/{member.selector}"
 
     def _once(
-        self, unit: str, known: Mapping[str, Entry], act: Callable[[], Mapping[str, Any]], progress: _Counter
+        self,
+        unit: str,
+        known: Mapping[str, Entry],
+        act: Callable[[], Mapping[str, Any]],
+        progress: _Counter,
+        *,
+        about: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        if unit not in known or known[unit].state != "done":
-            self.journal.intend(unit)
+        """Do a unit where it is not done. What it is `about` is journalled with the intent, before the act destroys it."""
+        before = known.get(unit)
+        if before is None or before.state != "done":
+            said = before.outcome if before is not None else about()
+            self.journal.intend(unit, said)
             outcome = act()
             self.journal.acted(unit)
-            self.journal.conclude(unit, outcome)
+            self.journal.conclude(unit, {**said, **outcome})
         progress.step(unit)
 
     def _suppress(self) -> Mapping[str, Any]:
@@ -232,15 +243,19 @@ class Executor:
             erased += len(result.erased)
         return {"files": erased}
 
+    def _directories(self, top: str) -> Mapping[str, Any]:
+        inside = {e.object for e in self.models_store.scan() if e.object == top or e.object.startswith(top + "/")}
+        return {"directories": sorted(inside)}
+
     def _tidy(self) -> Mapping[str, Any]:
         """Take away directories that the erasure left empty: their names may name people."""
-        emptied: dict[str, list[str]] = {}
+        emptied: dict[str, set[str]] = {}
         for unit in self.plan.units():
-            emptied.setdefault(unit.store, []).append(unit.object)
-        removed = sum(len(self.stores[store].tidy(names)) for store, names in emptied.items())
-        tops = [str(m["object"]) for m in self.plan.summary["models"] if m["disposition"] == "destroyed"]
-        removed += len(self.models_store.tidy([*tops, *self.plan.summary["strays"]]))
-        return {"directories": removed}
+            emptied.setdefault(unit.store, set()).update(_upwards(unit.object))
+        removed = sum(len(self.stores[store].tidy(sorted(names))) for store, names in emptied.items())
+        models = [d for e in self.journal.entries().values() for d in e.outcome.get("directories", ())]
+        removed += len(self.models_store.tidy(sorted({above for name in models for above in _upwards(name)})))
+        return {"removed": removed}
 
     def _scrub(self) -> Mapping[str, Any]:
         with self.books.read() as conn:
@@ -293,6 +308,13 @@ class _Counter:
     def step(self, what: str) -> None:
         self._done += 1
         self._report(what, self._done, self._total)
+
+
+def _upwards(object_name: str) -> Iterator[str]:
+    """An object and all above it: where a killed run removed the object itself, what is above is still to be looked at."""
+    while object_name:
+        yield object_name
+        object_name = object_name.rpartition("/")[0]
 
 
 def _name(unit: Unit) -> str:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 Boundary = Callable[[str], None]
@@ -24,7 +25,7 @@ def _silent(_name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The last word on one unit: `intent` or `done`, and its outcome."""
+    """The last word on one unit: `intent` or `done`, and its outcome; of an intent, what the unit is about."""
 
     unit: str
     state: str
@@ -50,9 +51,9 @@ class Journal:
             rows = self._conn.execute("SELECT unit, state, outcome FROM units ORDER BY rowid").fetchall()
         return {unit: Entry(unit, state, json.loads(outcome)) for unit, state, outcome in rows}
 
-    def intend(self, unit: str) -> None:
-        """Journal that `unit` is about to act. Durable when it returns."""
-        self._write(unit, "intent", {})
+    def intend(self, unit: str, about: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Journal that `unit` is about to act, and what a resumption must know that the act destroys. Durable when it returns."""
+        self._write(unit, "intent", about)
 
     def conclude(self, unit: str, outcome: Mapping[str, Any]) -> None:
         """Journal what came of `unit`. Durable when it returns."""
