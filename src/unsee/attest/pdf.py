@@ -242,7 +242,7 @@ def _models(sheet: Sheet, content: CertificateContent, plot: Path | None) -> Non
              *([m.control or "–"] if control else []))
             for m in found.measures
         ],
-        [4, 4, 4, 4, *([2] if control else [])],
+        [11, 4, 9, 9, *([3] if control else [])],
         right=range(2, 5),
     )  # fmt: skip
     for remark in found.remarks:
