@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books import facts
-from unsee.books.database import Tx
+from unsee.books.database import Tx, driver_rows
 from unsee.books.parties import documents_of_source, items_of_source, source_no
-from unsee.books.ranges import id_ranges
+from unsee.books.ranges import id_ranges, whole_and_parts
 from unsee.books.schema import batches, digests, item_attributes, items, sources, subject_attributes, subjects
 from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
@@ -166,7 +167,9 @@ def pseudonyms_of(conn: Connection, numbers: Iterable[int]) -> dict[SubjectNo, b
 
 def set_subject_attributes(tx: Tx, rows: Iterable[tuple[SubjectNo, str, str, str]]) -> None:
     """Write (subject, name, data class, value); the first value that a person was given stays."""
-    wanted = {(no, name): (data_class, value) for no, name, data_class, value in rows}
+    wanted: dict[tuple[SubjectNo, str], tuple[str, str]] = {}
+    for no, name, data_class, value in rows:
+        wanted.setdefault((no, name), (data_class, value))
     if not wanted:
         return
     present = {(r.subject_no, r.name) for r in tx.conn.execute(sa.select(subject_attributes))}
@@ -225,6 +228,18 @@ def subjects_of_items(conn: Connection, wanted: ItemSet) -> dict[ItemId, Subject
     return {item: no for item, no in _item_subjects(conn, wanted) if no is not None}
 
 
+def people_in(conn: Connection, wanted: ItemSet) -> set[SubjectNo]:
+    """The people whom `wanted` shows. Cost: 0.2 µs an item; memory: the people."""
+    found: set[SubjectNo] = set()
+    for low, high, whole in whole_and_parts(wanted):
+        query = sa.select(items.c.subject_no).where(items.c.id.between(low, high), items.c.subject_no.is_not(None))
+        if whole:
+            found.update(no for (no,) in driver_rows(conn, query.distinct()))
+        else:
+            found.update(no for no, item in conn.execute(query.add_columns(items.c.id)) if item in wanted)
+    return found
+
+
 def items_of_subjects(conn: Connection, numbers: Iterable[int]) -> ItemSet:
     """All items that show one of these people."""
     found = ItemSet()
@@ -251,22 +266,15 @@ def with_signal(conn: Connection, bit: int) -> ItemSet:
     return ItemSet([r.id for r in conn.execute(sa.select(items.c.id).where(items.c.signals.op("&")(bit) != 0))])
 
 
-def attribute_counts(conn: Connection, wanted: ItemSet) -> dict[str, int]:
-    """How many attribute values of each data class `wanted` carries, those of its people included (R2)."""
-    counts: dict[str, int] = {}
-    for low, high in id_ranges(wanted):
-        for row in conn.execute(
-            sa.select(item_attributes.c.item_id, item_attributes.c.data_class).where(
-                item_attributes.c.item_id.between(low, high)
-            )
-        ):
-            if row.item_id in wanted:
-                counts[row.data_class] = counts.get(row.data_class, 0) + 1
-    people = set(subjects_of_items(conn, wanted).values())
-    for row in conn.execute(sa.select(subject_attributes.c.subject_no, subject_attributes.c.data_class)):
-        if row.subject_no in people:
-            counts[row.data_class] = counts.get(row.data_class, 0) + 1
-    return counts
+def attribute_counts(conn: Connection, wanted: ItemSet, people: Iterable[int] | None = None) -> dict[str, int]:
+    """How many attribute values of each data class `wanted` carries, those of its people included (R2).
+
+    Args:
+        people: those whom `wanted` shows, where the caller knows them already.
+    """
+    shown = ItemSet(people_in(conn, wanted) if people is None else people)
+    counts = _counts(conn, item_attributes.c.item_id, item_attributes.c.data_class, wanted)
+    return dict(counts + _counts(conn, subject_attributes.c.subject_no, subject_attributes.c.data_class, shown))
 
 
 def attribute_rows(conn: Connection, wanted: ItemSet) -> dict[str, int]:
@@ -291,10 +299,15 @@ def attribute_rows(conn: Connection, wanted: ItemSet) -> dict[str, int]:
 def size_of(conn: Connection, wanted: ItemSet) -> int:
     """Bytes of the originals of `wanted`, as recorded at intake."""
     total = 0
-    for low, high in id_ranges(wanted):
-        for row in conn.execute(sa.select(items.c.id, items.c.size_bytes).where(items.c.id.between(low, high))):
-            if row.id in wanted:
-                total += row.size_bytes
+    for low, high, whole in whole_and_parts(wanted):
+        within = items.c.id.between(low, high)
+        if whole:
+            total += conn.execute(
+                sa.select(sa.func.coalesce(sa.func.sum(items.c.size_bytes), 0)).where(within)
+            ).scalar_one()
+        else:
+            rows = conn.execute(sa.select(items.c.id, items.c.size_bytes).where(within))
+            total += sum(size for item, size in rows if item in wanted)
     return total
 
 
@@ -372,12 +385,33 @@ def _add_items(tx: Tx, source_id: SourceId, batch: Batch, new: Sequence[NewItem]
     return ids
 
 
+def _counts(conn: Connection, key: sa.Column[int], group: sa.Column[str], wanted: ItemSet) -> Counter[str]:
+    """How many rows of each `group` have their `key` in `wanted`."""
+    counts: Counter[str] = Counter()
+    for low, high, whole in whole_and_parts(wanted):
+        within = key.between(low, high)
+        if whole:
+            for name, count in conn.execute(sa.select(group, sa.func.count()).where(within).group_by(group)):
+                counts[name] += count
+        else:
+            counts.update(name for no, name in conn.execute(sa.select(key, group).where(within)) if no in wanted)
+    return counts
+
+
 def _only_in(conn: Connection, wanted: ItemSet) -> set[SubjectNo]:
-    """People all of whose items are in `wanted`."""
+    """People of whom no item outside `wanted` is left; one whose content was forgotten, under an earlier order, is not left."""
     elsewhere: set[SubjectNo] = set()
     inside: set[SubjectNo] = set()
-    for row in conn.execute(sa.select(items.c.id, items.c.subject_no).where(items.c.subject_no.is_not(None))):
-        (inside if row.id in wanted else elsewhere).add(row.subject_no)
+    rows = conn.execute(
+        sa.select(items.c.id, items.c.subject_no, digests.c.item_id.label("left"))
+        .outerjoin(digests, digests.c.item_id == items.c.id)
+        .where(items.c.subject_no.is_not(None))
+    )
+    for row in rows:
+        if row.id in wanted:
+            inside.add(row.subject_no)
+        elif row.left is not None:
+            elsewhere.add(row.subject_no)
     return inside - elsewhere
 
 

@@ -12,6 +12,13 @@ _GAP = 64
 """Neighbouring ranges that lie this close are read as one; the caller filters. Reading 64 rows costs less than a new query."""
 
 
+def whole_and_parts(items: ItemSet) -> Iterator[tuple[int, int, bool]]:
+    """As `id_ranges`, each range with whether it is wholly in `items`: of a whole one SQL may add up rows, of others the caller
+    reads them and filters."""
+    for low, high in id_ranges(items):
+        yield low, high, items.range_cardinality(low, high + 1) == high - low + 1
+
+
 def id_ranges(items: ItemSet, *, exact: bool = False) -> Iterator[tuple[int, int]]:
     """Inclusive (low, high) ranges that cover `items`, ascending.
 

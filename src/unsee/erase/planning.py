@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
@@ -42,7 +43,7 @@ class Planner:
     def write(self, directory: Path, *, author: PersonId, at: str) -> PlanDirectory:
         """Write the plan of the order into `directory`, which does not exist yet.
 
-        Cost: about 3 µs a recorded copy, 300 bytes of memory each.
+        Cost: about 3 µs a recorded copy, 300 bytes of memory each (`bench/plan.py`).
         """
         writer = PlanWriter(directory)
         table = self._targets()
@@ -63,7 +64,7 @@ class Planner:
         scope = orders.scope_of(self.conn, self.order.id)
         store_names = {row.no: str(row.id) for row in places.all_stores(self.conn)}
         objects = places.all_objects(self.conn)
-        batches = [_recorded_batch(rows) for rows in places.copies_of(self.conn, scope)]
+        batches = [_recorded_batch(columns) for columns in places.copy_columns(self.conn, scope)]
         recorded = pa.Table.from_batches(batches, schema=_RECORDED)
         found_objects = sorted({(str(c.store), c.object) for c in self.discovery.copies})
         numbers = {(store_names[store], name): no for no, (store, name) in objects.items()}
@@ -71,11 +72,8 @@ class Planner:
         places_by_no = {no: (store_names[s], n) for no, (s, n) in objects.items()} | {v: k for k, v in fresh.items()}
         extra = _found_table(self.discovery, numbers | fresh)
         # A recorded copy whose file was changed and still shows the picture is found again by the walk: its fresh stamp counts.
-        if extra.num_rows and recorded.num_rows:
-            again = extra.select(["object", "selector"])
-            recorded = recorded.join(again, ["object", "selector"], join_type="left anti")
-        table = pa.concat_tables([recorded, extra]).sort_by([("object", "ascending"), ("selector", "ascending")])
-        return _with_units(table, places_by_no)
+        table = pa.concat_tables([_without(recorded, extra), extra])
+        return _with_units(_by_object(table), places_by_no)
 
     def _summary(
         self,
@@ -91,7 +89,7 @@ class Planner:
         conn, found = self.conn, self.discovery
         scope = scopes.resolve(conn, orders.scope_of(conn, self.order.id))
         papers = parties.documents(conn)
-        subjects = set(items.subjects_of_items(conn, scope.items).values())
+        subjects = items.people_in(conn, scope.items)
         by_reason = Counter(c.reason for c in found.copies)
         return {
             "schema": "unsee/plan/1",
@@ -104,7 +102,7 @@ class Planner:
                 "photo": len(scope.items - papers),
                 "document": len(scope.items & papers),
                 "copy": table.num_rows,
-                **items.attribute_counts(conn, scope.items),
+                **items.attribute_counts(conn, scope.items, subjects),
             },
             "reach": {
                 "items": len(scope.items),
@@ -151,12 +149,14 @@ class Planner:
         }
 
     def _model(self, model: training.Model) -> dict[str, Any]:
-        if model.destroyed_by is not None:
+        if model.destroyed_by not in {None, self.order.id}:
             disposition, why = "outside-model-scope", f"destroyed before, under {model.destroyed_by}"
         elif profile(self.order.profile).model_scope is ModelScope.NO_FUTURE_USE:
             disposition, why = "outside-model-scope", "the order forbids future use of the data, not of models"
         else:
             disposition, why = "destroyed", "trained on items of the scope"
+            if model.destroyed_by is not None:
+                why += "; gone already, under an earlier plan of this order"
         return {
             "id": model.id,
             "object": model.object_name,
@@ -195,20 +195,35 @@ _RECORDED = pa.schema(
 )
 
 
-def _recorded_batch(rows: Sequence[Any]) -> pa.RecordBatch:
-    item, objects, selectors, stamps, sizes = zip(*rows, strict=True)
-    reason = pa.DictionaryArray.from_arrays(pa.array([0] * len(rows), pa.int32()), [RECORDED])
+def _recorded_batch(copies: places.CopyColumns) -> pa.RecordBatch:
+    reason = pa.DictionaryArray.from_arrays(np.zeros(len(copies.item), np.int32), [RECORDED])
+    columns = (copies.object, copies.selector, copies.stamp, copies.size_bytes, copies.item, reason)
     return pa.record_batch(
-        [
-            pa.array(objects, pa.int64()),
-            selectors,
-            stamps,
-            pa.array(sizes, pa.int64()),
-            pa.array(item, pa.int64()),
-            reason,
-        ],
+        [pa.array(c, t) if c is not reason else c for c, t in zip(columns, _RECORDED.types, strict=True)],
         schema=_RECORDED,
     )
+
+
+def _without(recorded: pa.Table, extra: pa.Table) -> pa.Table:
+    """The recorded rows less those whose place is among the `extra` ones."""
+    again = set(zip(*(extra.column(name).to_pylist() for name in ("object", "selector")), strict=True))
+    if not again:
+        return recorded
+    near = pc.is_in(recorded.column("object"), pa.array(sorted({no for no, _selector in again}), pa.int64()))
+    at = np.flatnonzero(near.to_numpy())
+    names = recorded.select(["object", "selector"]).take(at)
+    places_ = zip(*(names.column(name).to_pylist() for name in ("object", "selector")), strict=True)
+    stays = np.ones(recorded.num_rows, bool)
+    stays[at] = [place not in again for place in places_]
+    return recorded.filter(stays)
+
+
+def _by_object(table: pa.Table) -> pa.Table:
+    """The rows grouped by object; within one as they came. Intake goes through a folder in order, so they mostly are already."""
+    objects = table.column("object").to_numpy()
+    if np.all(objects[1:] >= objects[:-1]):
+        return table
+    return table.take(np.argsort(objects, kind="stable"))
 
 
 def _found_table(discovery: Discovery, numbers: Mapping[tuple[str, str], int]) -> pa.Table:
