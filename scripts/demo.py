@@ -10,9 +10,11 @@ import shlex
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -117,6 +119,27 @@ def scatter_copies() -> None:
     )
 
 
+def scatter_hostile_files() -> None:
+    """What any folder of a million files holds: intake names each and goes on."""
+    folder = DEMO / "corpus" / "panel" / "odd"
+    folder.mkdir()
+    photo = next(iter(sorted((DEMO / "corpus" / "panel").rglob("*.jpg")))).read_bytes()
+    (folder / "half-uploaded.jpg").write_bytes(photo[: len(photo) // 2])
+    (folder / "letter.jpg").write_text("Dear Panel Ltd, please find my photo attached.")
+    (folder / "bomb.png").write_bytes(_png_header(60_000, 60_000))
+    (folder / "way-out.jpg").symlink_to("/etc/hostname")
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """A PNG that says it holds billions of pixels, in 57 bytes."""
+
+    def part(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", b"") + part(b"IEND", b"")
+
+
 def kill_half_way(plan: str) -> None:
     """Start the erasure, and kill -9 it when half of its units are done."""
     command = f"unsee apply {plan} --confirm okcupid-2014 --workers 1"
@@ -173,6 +196,7 @@ def faces() -> None:
     )
     render()
     scatter_copies()
+    scatter_hostile_files()
 
 
 def sources() -> None:
