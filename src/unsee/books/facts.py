@@ -20,7 +20,7 @@ SALT_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact as it stands in the books. `body` is canonical JSON that begins with its kind and time."""
+    """One fact as it stands in the books. `body` is canonical JSON; `fact` names its kind, `at` its time."""
 
     seq: int
     kind: str
@@ -57,6 +57,8 @@ def drained_count(conn: Connection) -> int:
 
 def mark_drained(tx: Tx, batch: Sequence[Fact], first_index: int) -> None:
     """Remember where in the log the facts of `batch` went."""
+    if not batch:
+        return
     tx.conn.execute(
         sa.update(facts).where(facts.c.seq == sa.bindparam("which")).values(log_index=sa.bindparam("index")),
         [{"which": fact.seq, "index": first_index + i} for i, fact in enumerate(batch)],

@@ -138,7 +138,13 @@ def draft_agreement(tx: Tx, agreement: Agreement, *, person: PersonId) -> None:
 
 
 def move_agreement(tx: Tx, agreement_id: AgreementId, status: AgreementStatus, *, person: PersonId, note: str) -> None:
-    """Record that an agreement reached `status`; earlier states stay on record."""
+    """Record that an agreement reached `status`; earlier states stay on record.
+
+    Raises:
+        NotFound: there is no such agreement.
+    """
+    if tx.conn.execute(sa.select(agreements.c.id).where(agreements.c.id == agreement_id)).first() is None:
+        raise NotFound("agreement", agreement_id)
     tx.conn.execute(
         agreement_events.insert().values(
             agreement_id=agreement_id, status=str(status), person_id=person, note=note, at=tx.at

@@ -122,6 +122,7 @@ def start_run(tx: Tx, run: Run, inputs: Iterable[Node]) -> None:
     """
     if tx.conn.execute(sa.select(runs.c.id).where(runs.c.id == run.id)).first():
         raise AlreadyExists("run", run.id)
+    above = tuple(dict.fromkeys(inputs))
     tx.conn.execute(
         runs.insert().values(
             id=run.id,
@@ -135,8 +136,8 @@ def start_run(tx: Tx, run: Run, inputs: Iterable[Node]) -> None:
         )
     )
     node = Node("run", run.id)
-    add_edges(tx, [Edge(above, node, "trained-on") for above in inputs])
-    facts.record(tx, "RunStarted", run=run.id, purpose=run.purpose, inputs=[str(n) for n in inputs], by=run.person)
+    add_edges(tx, [Edge(one, node, "trained-on") for one in above])
+    facts.record(tx, "RunStarted", run=run.id, purpose=run.purpose, inputs=[str(n) for n in above], by=run.person)
 
 
 def end_run(tx: Tx, run_id: RunId, cost: Mapping[str, str], model: Model) -> None:
@@ -144,7 +145,9 @@ def end_run(tx: Tx, run_id: RunId, cost: Mapping[str, str], model: Model) -> Non
 
     Raises:
         AlreadyExists: the model's id is taken.
+        NotFound: no such run began.
     """
+    run(tx.conn, run_id)
     if tx.conn.execute(sa.select(models.c.id).where(models.c.id == model.id)).first():
         raise AlreadyExists("model", model.id)
     tx.conn.execute(sa.update(runs).where(runs.c.id == run_id).values(ended_at=tx.at, cost=json.dumps(dict(cost))))
