@@ -268,6 +268,7 @@ def verify(ws: Workspace, order_name: str, *, workers: int) -> Verification:
         models_store=ws.models_store(),
         suppression_key=ws.suppression_key,
         needles=read_needles(planned.directory.needles_path),
+        unsound=planned.directory.unsound(),
         workers=workers,
     ).run()
     with ws.act() as tx:

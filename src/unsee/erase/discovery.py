@@ -62,6 +62,8 @@ class Discovery:
     twins: tuple[Twin, ...] = ()
     examined: tuple[tuple[str, str, str, str], ...] = ()
     """Read and left alone: (store, object, selector, stamp)."""
+    unsound: tuple[tuple[str, str, str], ...] = ()
+    """Of those, the ones that lie where the books say that a photo lies that stays, and are not what was taken in."""
     present: ItemSet = field(default_factory=ItemSet)
     """Items of which a sound copy was listed: untouched since it was recorded, or read again with the same bytes."""
     unlooked: tuple[Unlooked, ...] = ()
@@ -78,6 +80,7 @@ def discover(
     members = recorded = 0
     present = ItemSet()
     scoped: dict[tuple[str, str, str], int] = {}
+    unsound: set[tuple[str, str, str]] = set()
     seen: list[Seen] = []
     unlooked: list[Unlooked] = []
     for row in places.all_stores(conn):
@@ -107,7 +110,9 @@ def discover(
                 next_step="Mount or restore it and plan again; an absent disk is never taken for an empty one.",
             )
         looked = list(look(stores[row.id], fresh, workers=workers))
-        present |= _same_bytes(conn, looked, touched)
+        same = _same_bytes(conn, looked, touched)
+        present |= ItemSet(same.values())
+        unsound |= {(str(row.id), *at) for at, item in touched.items() if at not in same and item in retained}
         seen.extend(looked)
 
     pictures = [s for s in seen if s.picture is not None]
@@ -136,6 +141,7 @@ def discover(
         copies=(*copies.values(), *changed),
         twins=tuple(_twins(conn, wanted, retained)),
         examined=tuple((s.store, s.member.object, s.member.selector, s.member.stamp) for s in left),
+        unsound=tuple(sorted(unsound)),
         unlooked=tuple(unlooked),
         present=present,
     )
@@ -156,15 +162,18 @@ def _changed(seen: Seen, item: int) -> FoundCopy:
     return FoundCopy(StoreId(seen.store), at.object, at.selector, at.stamp, at.size_bytes, item, reason)
 
 
-def _same_bytes(conn: Connection, looked: Sequence[Seen], touched: Mapping[tuple[str, str], int]) -> ItemSet:
-    """Of the recorded copies whose stamp changed, the items whose bytes are still those of their intake."""
+def _same_bytes(
+    conn: Connection, looked: Sequence[Seen], touched: Mapping[tuple[str, str], int]
+) -> dict[tuple[str, str], int]:
+    """Of the recorded copies whose stamp changed, those whose bytes are still those of their intake."""
     found = items.digests_of(conn, ItemSet(touched.values()))
     known = {i: sha.tobytes() for i, sha in zip(found.ids.tolist(), found.sha256, strict=True)}
-    same = ItemSet()
+    same: dict[tuple[str, str], int] = {}
     for one in looked:
-        item = touched.get((one.member.object, one.member.selector))
+        at = (one.member.object, one.member.selector)
+        item = touched.get(at)
         if item is not None and one.sha256 is not None and known.get(item) == one.sha256:
-            same.add(item)
+            same[at] = item
     return same
 
 

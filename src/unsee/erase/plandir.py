@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,16 @@ TARGETS = pa.schema(
 """One row a target. `item` is −1 for a copy that no book records; `reason` says why it is in."""
 
 EXAMINED = pa.schema(
-    [("store", pa.string()), ("object", pa.string()), ("selector", pa.string()), ("stamp", pa.string())]
+    [
+        ("store", pa.string()),
+        ("object", pa.string()),
+        ("selector", pa.string()),
+        ("stamp", pa.string()),
+        ("unsound", pa.bool_()),
+    ]
 )
-"""Members that are neither recorded nor in scope: looked at, left alone. What appears beside them later makes a plan stale."""
+"""Members that were read and left alone. What appears beside them later makes a plan stale. `unsound` ones lie where the books say
+that a photo lies that stays, and were not what was taken in already when the plan was made."""
 
 _PART_ROWS = 500_000
 
@@ -102,8 +109,20 @@ class PlanDirectory:
         Raises:
             Tampered: the part is not the one that the summary names.
         """
-        table = pq.read_table(self._checked(self.summary["examined"]))
-        return set(zip(*(table.column(name).to_pylist() for name in EXAMINED.names), strict=True))
+        return set(self._examined("store", "object", "selector", "stamp"))
+
+    def unsound(self) -> set[tuple[str, str, str]]:
+        """Copies of photos that stay and that were spoiled before the plan was made: (store, object, selector).
+
+        Raises:
+            Tampered: the part is not the one that the summary names.
+        """
+        rows = self._examined("store", "object", "selector", "unsound")
+        return {(store, name, selector) for store, name, selector, unsound in rows if unsound}
+
+    def _examined(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        table = pq.read_table(self._checked(self.summary["examined"]), columns=list(names))
+        return zip(*(table.column(name).to_pylist() for name in names), strict=True)
 
     def retained(self) -> ItemSet:
         """The items that must be as they were when the order is carried out.
@@ -175,9 +194,13 @@ class PlanWriter:
             start = end
         return parts
 
-    def write_examined(self, rows: list[tuple[str, str, str, str]]) -> dict[str, Any]:
-        """Write the members that were looked at and left alone."""
-        columns = [list(c) for c in zip(*sorted(rows), strict=True)] if rows else [[], [], [], []]
+    def write_examined(
+        self, rows: Iterable[tuple[str, str, str, str]], unsound: Collection[tuple[str, str, str]]
+    ) -> dict[str, Any]:
+        """Write the members that were looked at and left alone, and which of them are spoiled copies of what stays."""
+        spoiled = set(unsound)
+        told = [(*row, row[:3] in spoiled) for row in sorted(rows)]
+        columns = [list(c) for c in zip(*told, strict=True)] if told else [[] for _ in EXAMINED]
         return self._write("examined.parquet", pa.table(columns, schema=EXAMINED))
 
     def write_retained(self, retained: ItemSet) -> dict[str, Any]:

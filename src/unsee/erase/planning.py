@@ -48,7 +48,7 @@ class Planner:
         writer = PlanWriter(directory)
         table = self._targets()
         parts = writer.write_targets(table)
-        examined = writer.write_examined(list(self.discovery.examined))
+        examined = writer.write_examined(self.discovery.examined, self.discovery.unsound)
         scope = orders.scope_of(self.conn, self.order.id)
         untouched = scopes.untouched(self.conn, scope, orders.erased(self.conn))
         retained = untouched & self.discovery.present

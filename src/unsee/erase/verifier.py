@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,8 @@ class Verifier:
     models_store: Store
     suppression_key: SuppressionKey
     needles: Sequence[bytes]
+    unsound: Collection[tuple[str, str, str]] = frozenset()
+    """Copies of photos that stay, (store, object, selector), that were spoiled before the plan was made."""
     workers: int = 2
 
     def run(self) -> Verification:
@@ -125,7 +127,7 @@ class Verifier:
             sealed = [Sealed(*entry) for entry in orders.suppression_entries(conn, self.order)]
             suppressor = Suppressor(self.suppression_key, sealed)
             scope, retained = orders.scope_of(conn, self.order), self.retained
-            walk = _Walk(suppressor, retained, {int(t["item"]) for t in self.plan["twins"]["sample"]})
+            walk = _Walk(suppressor, retained, self.unsound, {int(t["item"]) for t in self.plan["twins"]["sample"]})
             for row in places.all_stores(conn):
                 self._walk_store(conn, row, walk)
             walk.damage.extend(walk.missing(retained))
@@ -213,9 +215,16 @@ class _Raw:
 class _Walk:
     """What was seen so far."""
 
-    def __init__(self, suppressor: Suppressor, retained: ItemSet, twins: set[int]) -> None:
+    def __init__(
+        self,
+        suppressor: Suppressor,
+        retained: ItemSet,
+        unsound: Collection[tuple[str, str, str]],
+        twins: set[int],
+    ) -> None:
         self._suppressor = suppressor
         self._retained = retained
+        self._unsound = unsound
         self._twins = twins
         self._waiting: list[tuple[Seen, int | None, Picture]] = []
         self._observed: dict[int, bytes] = {}
@@ -230,12 +239,17 @@ class _Walk:
         where = _where(seen)
         item = None
         if recorded is not None and recorded[0] in self._retained:
-            item, expected = recorded
-            if seen.sha256 is None:
+            expected = recorded[1]
+            if seen.sha256 != expected and (seen.store, seen.member.object, seen.member.selector) in self._unsound:
+                self.kept.append(
+                    Finding(where, f"not what was taken in as item {recorded[0]}, already before the plan")
+                )
+            elif seen.sha256 is None:
                 self.damage.append(Finding(where, f"a retained photo could not be read: {seen.note}"))
             elif seen.sha256 != expected:
                 self.damage.append(Finding(where, "a retained photo is not byte for byte what was taken in"))
             else:
+                item = recorded[0]
                 self._observed[item] = seen.sha256
         if seen.sha256 is not None:
             self.places[seen.store].bytes_read += seen.member.size_bytes
