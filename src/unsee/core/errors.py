@@ -235,7 +235,7 @@ class StoreError(UnseeError):
 
 
 class StoreUnreachable(StoreError):
-    """The store's root is not there."""
+    """A store, or the books, cannot be reached, or cannot be written to."""
 
     code = "STO-002"
 
