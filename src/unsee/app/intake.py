@@ -10,7 +10,7 @@ from unsee.app.workspace import Workspace
 from unsee.books import orders, parties, places
 from unsee.core.errors import NotFound
 from unsee.core.ids import PersonId, SourceId
-from unsee.intake.take_in import Intake, TakenIn
+from unsee.intake.take_in import Intake, TakenIn, require_open
 from unsee.match.suppression import Sealed, Suppressor
 from unsee.stores.registry import open_store
 
@@ -39,6 +39,8 @@ def take_in(
         parties.source(conn, SourceId(source))
         parties.person(conn, person)
         suppressor = Suppressor(ws.suppression_key, [Sealed(*e) for e in orders.suppression_entries(conn)])
+        # Before the folder becomes a store: what is refused leaves no trace.
+        require_open(conn, SourceId(source), ws.now().date())
     row = _store_around(ws, folder.resolve())
     result = Intake(
         books=ws.books,

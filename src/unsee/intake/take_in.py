@@ -11,8 +11,10 @@ import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path, PurePosixPath
+
+from sqlalchemy import Connection
 
 from unsee.books import consents, items, orders, parties, places
 from unsee.books.database import Books, Tx
@@ -95,6 +97,29 @@ class TakenIn:
         }
 
 
+def require_open(conn: Connection, source_id: SourceId, today: date) -> None:
+    """Pass where photos of a source may be taken in on a day.
+
+    Raises:
+        PolicyRefusal: it has no approved agreement in force and is not marked as legacy.
+        BlockedByOrder: an order on it is being carried out.
+    """
+    source = parties.source(conn, source_id)
+    agreements = [a for a in parties.all_agreements(conn) if a.source == source_id]
+    under_way = [o for o in orders.all_orders(conn) if o.source == source_id and o.state is not OrderState.CERTIFIED]
+    if under_way:
+        raise BlockedByOrder(
+            f"Source {source_id} is under {under_way[0].id}; nothing is taken in from it.",
+            next_step="Carry the order out first.",
+        )
+    if not source.legacy and not any(a.in_force(today) for a in agreements):
+        states = ", ".join(f"{a.id} is {a.status}" for a in agreements) or "there is none"
+        raise PolicyRefusal(
+            f"Source {source_id} has no approved agreement in force ({states}); nothing was taken in.",
+            next_step=f'Draft one with "unsee agreement draft ID --source {source_id}" and have it approved.',
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """One hand-over: a folder of a registered store, for one source."""
@@ -115,12 +140,13 @@ class Intake:
 
         Raises:
             PolicyRefusal: the source has no approved agreement in force and is not marked as legacy.
-            BlockedByOrder: an order on the source is being carried out.
+            BlockedByOrder: an order on the source is being carried out; where it came in meanwhile, what was written before stays.
             FolderUnreadable: the folder is not there.
             MetadataError: the metadata file breaks its format; nothing was taken in.
         Cost: a decode of each new file, spread over `workers` processes; one `stat` of each known one.
         """
-        self._require_open()
+        with self.books.read() as conn:
+            require_open(conn, self.source, self.books.now().date())
         found = find_metadata(self.folder, metadata)
         listing = list_folder(self.folder, metadata=found)
         pairing = pair(listing, read_metadata(found) if found else None)
@@ -134,26 +160,6 @@ class Intake:
             report = _Offset(self.on_progress, start, len(listing.files))
             self._take_chunk(chunk, pairing, done, report)
         return done
-
-    def _require_open(self) -> None:
-        today = self.books.now().date()
-        with self.books.read() as conn:
-            source = parties.source(conn, self.source)
-            agreements = [a for a in parties.all_agreements(conn) if a.source == self.source]
-            under_way = [
-                o for o in orders.all_orders(conn) if o.source == self.source and o.state is not OrderState.CERTIFIED
-            ]
-        if under_way:
-            raise BlockedByOrder(
-                f"Source {self.source} is under {under_way[0].id}; nothing is taken in from it.",
-                next_step="Carry the order out first.",
-            )
-        if not source.legacy and not any(a.in_force(today) for a in agreements):
-            states = ", ".join(f"{a.id} is {a.status}" for a in agreements) or "there is none"
-            raise PolicyRefusal(
-                f"Source {self.source} has no approved agreement in force ({states}); nothing was taken in.",
-                next_step=f'Draft one with "unsee agreement draft ID --source {self.source}" and have it approved.',
-            )
 
     def _take_chunk(self, files: Sequence[str], pairing: Pairing, done: TakenIn, report: Callable[[int], None]) -> None:
         spots = {file: self._spot(file) for file in files}
@@ -183,6 +189,8 @@ class Intake:
                 done.suppressed.append(NotTaken(printable(one.photo.file), one.reason))
         if admitted:
             with self.books.write() as tx:
+                # An order may have come in since: what joins its source now would be in no plan.
+                require_open(tx.conn, self.source, tx.now.date())
                 _Writing(self, tx, pairing.rows, spots, stamps, known, done).write(admitted)
 
     def _take_document(self, path: Path, done: TakenIn) -> None:
@@ -215,6 +223,7 @@ class Intake:
             kind=items.DOCUMENT,
         )
         with self.books.write() as tx:
+            require_open(tx.conn, self.source, tx.now.date())
             here = items.known_sha256(tx.conn, self.source, [paper.sha256])
             if paper.sha256 not in here:
                 counts = {"documents": 1}
