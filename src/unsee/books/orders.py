@@ -53,11 +53,16 @@ def open_order(tx: Tx, order: Order, scope: ItemSet) -> None:
 
 def move_order(tx: Tx, order_id: OrderId, state: OrderState, body: Mapping[str, Any]) -> None:
     """Record that an order reached `state`."""
+    note_event(tx, order_id, state, body)
+    if state is not OrderState.OPEN:
+        facts.record(tx, f"Order{str(state).capitalize()}", order=order_id, **body)
+
+
+def note_event(tx: Tx, order_id: OrderId, state: OrderState, body: Mapping[str, Any]) -> None:
+    """Keep something with an order in the state it has; no fact for the log."""
     tx.conn.execute(
         order_events.insert().values(order_id=order_id, state=str(state), body=json.dumps(dict(body)), at=tx.at)
     )
-    if state is not OrderState.OPEN:
-        facts.record(tx, f"Order{str(state).capitalize()}", order=order_id, **body)
 
 
 def next_order_number(conn: Connection) -> int:
