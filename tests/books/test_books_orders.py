@@ -78,6 +78,14 @@ def test_the_last_word_about_a_state_counts(tx):
     assert orders.last_event(tx.conn, FIRST, OrderState.VERIFIED) == (AT, {"try": 2})
 
 
+def test_a_note_stays_with_an_order_and_moves_nothing(tx):
+    orders.open_order(tx, an_order(), ItemSet([1]))
+    orders.note_event(tx, FIRST, OrderState.OPEN, {"opening_note": "signed"})
+    assert orders.last_event(tx.conn, FIRST, OrderState.OPEN) == (AT, {"opening_note": "signed"})
+    assert orders.order(tx.conn, FIRST) == an_order()
+    assert kinds(tx) == ["OrderOpened"]
+
+
 def test_plans_and_approvals_come_back_in_order(tx):
     orders.open_order(tx, an_order(), ItemSet([1]))
     made = [PlanRow(PlanId(f"plan-{n}"), FIRST, f"{n}" * 64, DANA, AT) for n in (1, 2)]
