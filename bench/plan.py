@@ -165,7 +165,7 @@ def write_plan(place: Path) -> int:
             conn,
             orders.order(conn, ORDER),
             stores,
-            Sides((), ()),
+            Sides(SCOPE, (), ()),
             Discovery(present=ItemSet(range(items.next_item_id(conn)))),
             open_store(StoreId("models"), "files", str(place / "models"), {}),
             "0",

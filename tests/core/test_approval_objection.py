@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsee.core.approval import NEEDED, objection
-from unsee.core.ids import PersonId
+from unsee.core.ids import PersonId, SourceId
 from unsee.core.parties import Interest
 
 ADA, BEN, DANA = PersonId("ada"), PersonId("ben"), PersonId("dana")
@@ -69,3 +69,14 @@ def test_one_more_interest_never_clears_anyone(person, author, interests, alread
         return objection(person, author=author, parties=PARTIES, interests=interests, already=already) is not None
 
     assert refused([*interests, one_more]) >= refused(interests)
+
+
+def test_r35_an_interest_declared_for_the_source_bars_whichever_organisation_it_names() -> None:
+    held = Interest("Cleo", "Some Holding", "equity", date(2014, 1, 1), ADA, SourceId("okcupid-2014"))
+
+    def against(person: PersonId, source: str) -> str | None:
+        return objection(person, author=DANA, parties=PARTIES, interests=[held], source=SourceId(source))
+
+    assert against(ADA, "okcupid-2014") is not None
+    assert against(ADA, "panel") is None
+    assert against(BEN, "okcupid-2014") is None

@@ -193,7 +193,11 @@ def move_agreement(ws: Workspace, name: str, status: AgreementStatus, *, person:
             raise WrongState(f"Agreement {name} is {agreement.status}; it cannot become {status}.")
         if status is AgreementStatus.APPROVED:
             against = objection(
-                person, author=PersonId(""), parties=agreement.parties, interests=parties.all_interests(tx.conn)
+                person,
+                author=PersonId(""),
+                parties=agreement.parties,
+                interests=parties.all_interests(tx.conn),
+                source=agreement.source,
             )
             if against:
                 raise ApprovalRefused(f"{against}.", next_step="Ask an independent person.")

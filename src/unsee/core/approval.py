@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from unsee.core.ids import PersonId
+from unsee.core.ids import PersonId, SourceId
 from unsee.core.parties import Interest
 
 NEEDED = 2
@@ -28,6 +28,7 @@ def objection(
     parties: Iterable[str],
     interests: Iterable[Interest],
     already: Iterable[PersonId] = (),
+    source: SourceId | None = None,
 ) -> str | None:
     """Why `person` may not approve, in words that are printed as they are; None when nothing stands against it.
 
@@ -37,6 +38,7 @@ def objection(
         parties: the organisations on both sides of the hand-over.
         interests: all declared interests; names of organisations are compared without regard to case.
         already: who has signed this plan.
+        source: the source that the hand-over is about; an interest declared for it bars, whichever organisation it names.
     """
     if person == author:
         return f"{person} made this plan; an author does not approve"
@@ -45,6 +47,10 @@ def objection(
         if interest.person == person and interest.organisation.casefold() in sides:
             return (
                 f"{person} declared an interest ({interest.kind}) in {interest.organisation}, a party to this hand-over"
+            )
+        if interest.person == person and source is not None and interest.source == source:
+            return (
+                f"{person} declared an interest ({interest.kind}) in {interest.organisation} for this source, {source}"
             )
     if person in set(already):
         return f"{person} has approved this plan already; another person is needed"

@@ -13,14 +13,15 @@ from unsee.books import orders, parties
 from unsee.books.orders import PlanRow
 from unsee.core.approval import NEEDED, objection
 from unsee.core.errors import ApprovalRefused, Tampered
-from unsee.core.ids import PersonId
+from unsee.core.ids import PersonId, SourceId
 from unsee.core.parties import Interest
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The organisations on both sides of a hand-over, and every declared interest: what conflicts are judged by."""
+    """The source and the organisations on both sides of a hand-over, and every declared interest: what conflicts are judged by."""
 
+    source: SourceId
     parties: tuple[str, ...]
     interests: tuple[Interest, ...]
 
@@ -29,7 +30,7 @@ def sides(conn: Connection, plan: PlanRow, operator: str) -> Sides:
     """Who gave and who took what the plan's order is about: the issuer, the parties of its agreements, the operator."""
     source = parties.source(conn, orders.order(conn, plan.order).source)
     named = [p for a in parties.all_agreements(conn) if a.source == source.id for p in a.parties]
-    return Sides(tuple(dict.fromkeys([source.issuer, operator, *named])), tuple(parties.all_interests(conn)))
+    return Sides(source.id, tuple(dict.fromkeys([source.issuer, operator, *named])), tuple(parties.all_interests(conn)))
 
 
 def require_no_objection(conn: Connection, plan: PlanRow, person: PersonId, operator: str) -> None:
@@ -45,6 +46,7 @@ def require_no_objection(conn: Connection, plan: PlanRow, person: PersonId, oper
         parties=standing.parties,
         interests=standing.interests,
         already=[a.person for a in orders.approvals_of(conn, plan.id)],
+        source=standing.source,
     )
     if reason:
         raise ApprovalRefused(f"{reason}.", next_step=f"Ask an independent person; {NEEDED} are needed.")
@@ -64,7 +66,12 @@ def require_approved(conn: Connection, plan: PlanRow, operator: str) -> Sequence
         if not approval_fits(PublicKey.from_hex(person.public_key), plan.digest, person.id, approval.signature):
             raise Tampered(f"The approval of {plan.id} by {person.id} does not fit the plan's digest.")
         reason = objection(
-            person.id, author=plan.author, parties=standing.parties, interests=standing.interests, already=holding
+            person.id,
+            author=plan.author,
+            parties=standing.parties,
+            interests=standing.interests,
+            already=holding,
+            source=standing.source,
         )
         if reason is None:
             holding.append(person.id)

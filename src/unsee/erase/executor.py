@@ -127,7 +127,8 @@ class Executor:
 
     def _require_fresh(self) -> None:
         with self.books.read() as conn:
-            now = scopes.resolve(conn, scopes.items_of_order(conn, orders.order(conn, self.order).source))
+            source = orders.order(conn, self.order).source
+            now = scopes.resolve(conn, scopes.items_of_order(conn, source) - orders.erased(conn))
         planned = self.plan.summary["reach"]
         changes: list[str] = []
         if scopes.digest_of(now.items) != planned["digest"]:
