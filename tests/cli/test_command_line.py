@@ -1,0 +1,367 @@
+"""The command line: help and one JSON document everywhere, data on stdout only, documented exit codes, no prompt for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from small_corpus import OKCUPID, PANEL, PLAN, TRAIN, Corpus
+from unsee.cli.root import root, run
+from unsee.core.errors import UnseeError, every_error
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on stdout."""
+        found: dict[str, Any] = json.loads(self.out)  # raises where there is more than one document, or text around it
+        return found
+
+
+Unsee = Callable[..., Said]
+
+
+@pytest.fixture
+def unsee(small: Corpus, monkeypatch: pytest.MonkeyPatch) -> Unsee:
+    """Runs `unsee …` on the small corpus, in this process."""
+    monkeypatch.setenv("UNSEE_WORKSPACE", str(small.root / "ws"))
+    monkeypatch.setenv("UNSEE_PERSON", "dana")
+    monkeypatch.chdir(small.root)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def call(*words: str) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["unsee", *words])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = run()
+            except SystemExit as leaving:
+                code = int(leaving.code or 0)
+        return Said(code, out.getvalue(), err.getvalue())
+
+    return call
+
+
+def commands(group: click.Group = root, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, by its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None, name
+        if isinstance(found, click.Group):
+            yield from commands(found, (*path, name))
+        else:
+            yield (*path, name), found
+
+
+EVERY = dict(commands())
+
+
+def test_there_are_the_commands_that_the_story_needs() -> None:
+    words = {" ".join(path) for path in EVERY}
+    assert len(words) >= 30
+    assert {"init", "source add", "order open", "plan", "approve", "apply", "verify", "certify", "receipt"} <= words
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_every_command_explains_itself_and_offers_json(path: tuple[str, ...], unsee: Unsee) -> None:
+    said = unsee(*path, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("Usage: ")
+    assert "--json" in said.out
+    assert "--help" in said.out
+    assert EVERY[path].help
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_a_stray_word_is_wrong_usage_and_leaves_stdout_empty(path: tuple[str, ...], unsee: Unsee) -> None:
+    said = unsee(*path, "--no-such-option")
+    assert (said.code, said.out) == (2, "")
+    assert "--no-such-option" in said.err
+
+
+def test_exit_codes_are_those_of_the_help(unsee: Unsee) -> None:
+    told = {int(code) for code in re.findall(r"^  +(\d+)  ", unsee("--help").out, re.MULTILINE)}
+    assert {error.exit_code for error in every_error()} <= told
+    assert {0, 2, 130} <= told
+
+
+def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
+    """Every command that needs no training, in an order that works."""
+    document = str(corpus.document)
+    yield ("init", "ws-2", "--organisation", "Other Ltd")
+    yield ("person", "add", "eve", "--name", "Eve", "--title", "Auditor")
+    yield ("person", "list")
+    yield (
+        "interest",
+        "declare",
+        "--holder",
+        "Eve",
+        "--organisation",
+        "Elsewhere",
+        "--kind",
+        "board",
+        "--person",
+        "eve",
+    )
+    (corpus.root / "annex").mkdir()
+    yield ("store", "add", "annex", "annex")
+    yield ("store", "list")
+    yield (
+        *("source", "add", "friends", "--kind", "upload", "--issuer", "Friends", "--collected", "2024-05-01"),
+        *("--data-class", "photo"),
+    )
+    yield ("source", "list")
+    yield (
+        *("agreement", "draft", "friends-1", "--source", "friends", "--document", document),
+        *("--permits", TRAIN, "--from", "2024-01-01"),
+    )
+    yield ("agreement", "approve", "friends-1", "--as", "ada")
+    yield (
+        "agreement",
+        "draft",
+        "friends-2",
+        "--source",
+        "friends",
+        "--document",
+        document,
+        "--permits",
+        "share",
+        "--from",
+        "2024-01-01",
+    )
+    yield ("agreement", "reject", "friends-2", "--as", "ada")
+    yield ("agreement", "terminate", "friends-1", "--as", "ada")
+    yield ("agreement", "list")
+    yield ("synth", "annex/more", "--seed", "9", "--people", "mid=1", "--photos", "1", "--workers", "1")
+    yield ("intake", "annex/more", "--source", PANEL, "--workers", "1")
+    yield ("dataset", "freeze", "set-1", "--purpose", TRAIN, "--source", PANEL, "--permitted-only")
+    yield ("dataset", "list")
+    yield ("exposure",)
+    yield ("model", "list")
+    yield ("order", "open", "--source", OKCUPID, "--profile", "ftc-everalbum", "--instrument", document)
+    yield ("order", "list")
+    yield ("order", "show", "order-0001")
+    yield ("plan", "order-0001", "--workers", "1")
+    yield ("approve", PLAN, "--as", "ada")
+    yield ("approve", PLAN, "--as", "ben")
+    yield ("apply", PLAN, "--confirm", OKCUPID, "--workers", "1")
+    yield ("verify", "order-0001", "--workers", "1")
+    yield ("certify", "order-0001")
+    yield ("receipt", "order-0001", "--subject", first_person(corpus), "--out", "receipt.json")
+    yield ("log", "show", "--last", "5")
+
+
+def first_person(corpus: Corpus) -> str:
+    """The giver's id of somebody in the scope, from the file that was handed over."""
+    path = corpus.corpus / "okcupid" / "photos.csv"
+    return (
+        path.read_text().splitlines()[1].split(",")[1] if path.exists() else corpus.root.joinpath("person").read_text()
+    )
+
+
+def test_every_command_of_a_whole_story_prints_one_document_with_a_schema(small: Corpus, unsee: Unsee) -> None:
+    (small.root / "person").write_text(first_person(small))
+    seen = set()
+    for words in whole_story(small):
+        said = unsee(*words, "--json")
+        assert said.code == 0, f"{words}: {said.out} {said.err}"
+        assert re.fullmatch(r"unsee/[a-z-]+/\d+", said.document["schema"]), words
+        assert said.err == "", words
+        seen.add(next(path for path in EVERY if words[: len(path)] == path))
+    assert {" ".join(path) for path in set(EVERY) - seen} == {"train", "evaluate", "compare"}
+
+
+def test_every_command_of_a_whole_story_speaks_to_people_on_stdout(small: Corpus, unsee: Unsee) -> None:
+    (small.root / "person").write_text(first_person(small))
+    for words in whole_story(small):
+        said = unsee(*words)
+        assert said.code == 0, f"{words}: {said.out} {said.err}"
+        assert said.err == "", words
+        assert said.out.strip(), words
+        assert "\x1b" not in said.out, "no colours where there is no terminal"
+
+
+WRONG: dict[tuple[str, ...], tuple[int, str]] = {
+    ("plan", "order-0009"): (4, "NTF-001"),
+    ("order", "show", "order-0009"): (4, "NTF-001"),
+    ("source", "add", "Bad Name", "--kind", "panel", "--issuer", "x", "--collected", "2024-01-01"): (4, "INP-002"),
+    ("source", "add", PANEL, "--kind", "panel", "--issuer", "x", "--collected", "2024-01-01"): (5, "CNF-002"),
+    ("source", "add", "crawl", "--kind", "scraped", "--issuer", "x", "--collected", "2024-01-01"): (4, "INP-003"),
+    ("dataset", "freeze", "x", "--purpose", TRAIN): (3, "POL-002"),
+    ("dataset", "freeze", "x", "--purpose", "nothing"): (4, "INP-005"),
+    ("intake", "nowhere", "--source", PANEL): (4, "NTF-001"),
+    ("store", "add", "far", "not-there"): (9, "STO-002"),
+    ("train", "rec-9", "--dataset", "nothing"): (4, "NTF-001"),
+    ("evaluate", "rec-9", "--on", "nothing"): (4, "NTF-001"),
+    ("compare", "rec-2014", "rec-panel", "--on", "faces-panel"): (5, "CNF-005"),
+    ("verify", "order-0009"): (4, "NTF-001"),
+    ("receipt", "order-0009", "--subject", "x"): (4, "NTF-001"),
+    ("certify", "order-0009"): (4, "NTF-001"),
+    ("init", "ws", "--organisation", "Acme"): (5, "CNF-003"),
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_an_error_is_one_document_too(words: tuple[str, ...], unsee: Unsee) -> None:
+    code, stable = WRONG[words]
+    said = unsee(*words, "--json")
+    assert said.code == code, said
+    assert said.document["schema"] == "unsee/error/1"
+    assert said.document["code"] == stable
+    assert said.document["message"]
+    assert said.document["next_step"]
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_an_error_for_people_is_on_stderr_with_its_next_step(words: tuple[str, ...], unsee: Unsee) -> None:
+    code, stable = WRONG[words]
+    said = unsee(*words)
+    assert (said.code, said.out) == (code, "")
+    assert stable in said.err
+    assert "→ " in said.err
+    assert "Traceback" not in said.err
+
+
+def test_refusals_of_plan_and_apply_carry_their_own_codes(small: Corpus, unsee: Unsee) -> None:
+    small.open_order()
+    small.plan()
+    refused = unsee("approve", PLAN, "--as", "cleo", "--json")
+    assert (refused.code, refused.document["code"]) == (3, "POL-003")
+    early = unsee("apply", PLAN, "--confirm", OKCUPID, "--json")
+    assert (early.code, early.document["code"]) == (3, "POL-003")
+    early = unsee("verify", "order-0001", "--json")
+    assert (early.code, early.document["code"]) == (5, "CNF-005")
+    small.approve()
+    (small.mirror / "new.txt").write_text("new")
+    stale = unsee("apply", PLAN, "--confirm", OKCUPID, "--json")
+    assert (stale.code, stale.document["code"]) == (5, "ERA-012")
+    assert stale.document["details"] == ["mirror:./new.txt"]
+    (small.mirror / "new.txt").unlink()
+    path = small.ws.plans / PLAN / "summary.json"
+    text = path.read_bytes()
+    path.write_bytes(text + b" ")
+    tampered = unsee("apply", PLAN, "--confirm", OKCUPID, "--json")
+    assert (tampered.code, tampered.document["code"]) == (7, "ATT-001")
+    path.write_bytes(text)
+    photo = sorted((small.corpus / "okcupid" / "part-001").iterdir())[0]
+    data = photo.read_bytes()
+    assert unsee("apply", PLAN, "--confirm", OKCUPID, "--json").code == 0
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(data)
+    left = unsee("verify", "order-0001", "--json")
+    assert (left.code, left.document["code"]) == (6, "ERA-002")
+    assert [d["where"] for d in left.document["details"]] == [f"corpus:okcupid/part-001/{photo.name}"]
+
+
+def test_apply_never_asks_where_there_is_no_terminal(small: Corpus, unsee: Unsee) -> None:
+    small.ready()
+    for words in ((), ("--confirm", "something-else"), ("--confirm", "")):
+        said = unsee("apply", PLAN, *words)
+        assert (said.code, said.out) == (2, "")
+        assert f"--confirm {OKCUPID}" in said.err
+    assert all(p.exists() for p in small.scope_files())
+
+
+@pytest.mark.parametrize(("answer", "code"), [(OKCUPID, 0), ("yes", 2), ("", 2)])
+def test_on_a_terminal_the_name_is_asked_for(small: Corpus, answer: str, code: int) -> None:
+    small.ready()
+    above, below = pty.openpty()
+    os.write(above, f"{answer}\n".encode())
+    child = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from unsee.cli import main; main()",
+            "apply",
+            PLAN,
+            "--workers",
+            "1",
+            "-w",
+            str(small.root / "ws"),
+        ],
+        stdin=below,
+        capture_output=True,
+        check=False,
+    )
+    os.close(above)
+    os.close(below)
+    assert child.returncode == code, child.stderr.decode()
+    assert b"Type the source's name" in child.stdout + child.stderr
+    assert all(p.exists() for p in small.scope_files()) == (code != 0)
+
+
+def test_json_stays_one_document_where_warnings_and_progress_would_speak(small: Corpus, unsee: Unsee) -> None:
+    (small.mirror / "cut.jpg").write_bytes((small.mirror / "hill.jpg").read_bytes()[:-300])
+    small.open_order()
+    said = unsee("plan", "order-0001", "--workers", "1", "--json")
+    assert said.document["summary"]["schema"] == "unsee/plan/1"
+    assert said.err == ""
+
+
+HEAVY = ("torch", "cv2", "pyarrow", "sqlalchemy", "numpy", "PIL", "matplotlib", "fpdf", "cryptography", "alembic")
+
+
+@pytest.mark.parametrize("words", ["import unsee", "--help", "source add --help", "apply --help", "--version"])
+def test_a_start_loads_nothing_heavy(words: str) -> None:
+    act = (
+        words
+        if words.startswith("import")
+        else f"import sys; sys.argv[1:] = {words.split()!r}; from unsee.cli.root import run; run()"
+    )
+    code = f"{act}\nimport sys\nprint('LOADED', sorted(set(sys.modules) & set({HEAVY!r})))"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_the_command_itself_is_installed_and_returns_its_code(small: Corpus) -> None:
+    command = Path(sys.executable).with_name("unsee")
+    child = subprocess.run(
+        [command, "source", "list", "--json", "-w", small.root / "ws"], capture_output=True, text=True, check=True
+    )
+    assert [s["id"] for s in json.loads(child.stdout)["sources"]] == [PANEL, "members-2024", OKCUPID]
+    child = subprocess.run(
+        [command, "order", "show", "order-0001", "-w", small.root / "ws"], capture_output=True, check=False
+    )
+    assert child.returncode == 4
+    assert issubclass(UnseeError, Exception)
+
+
+def test_an_interrupted_apply_says_that_the_same_command_resumes(
+    small: Corpus, unsee: Unsee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unsee.stores.files import FileStore
+
+    small.ready()
+
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "erase", interrupted)
+        said = unsee("apply", PLAN, "--confirm", OKCUPID, "--workers", "1")
+    assert (said.code, said.out) == (130, "")
+    assert "The same command resumes" in said.err
+    assert unsee("apply", PLAN, "--confirm", OKCUPID, "--workers", "1").code == 0
+    assert unsee("verify", "order-0001", "--workers", "1").code == 0
