@@ -74,6 +74,18 @@ def test_r21_no_file_name_of_the_scope_is_left_in_the_workspace(small: Corpus) -
     assert sorted(p.name for p in (small.root / "ws" / "plans" / PLAN).iterdir()) == ["summary.json"]
 
 
+def test_r21_a_plan_that_was_never_carried_out_keeps_no_names_either(small: Corpus) -> None:
+    small.open_order()
+    small.plan()
+    small.plan()
+    small.approve("plan-0001-2")
+    small.apply("plan-0001-2")
+    small.verify()
+    certified(small)
+    for plan in (PLAN, "plan-0001-2"):
+        assert [p.name for p in (small.root / "ws" / "plans" / plan).iterdir()] == ["summary.json"]
+
+
 def test_every_person_has_a_receipt_that_a_stranger_checks_and_nobody_else_has(small: Corpus) -> None:
     people = people_of((small.corpus / "okcupid" / "photos.csv").read_text())
     others = people_of((small.corpus / "panel" / "photos.csv").read_text())

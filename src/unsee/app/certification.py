@@ -34,6 +34,7 @@ from unsee.core.ids import ItemSet, ModelId, OrderId, PersonId, SubjectNo
 from unsee.core.orders import Order, OrderState, profile
 from unsee.erase.executor import Applied, summarise
 from unsee.erase.journal import Journal
+from unsee.erase.plandir import open_plan
 from unsee.erase.scope import resolve
 from unsee.intake.take_in import pseudonym
 from unsee.models.comparison import Comparison
@@ -95,7 +96,7 @@ def certify(ws: Workspace, request: Request) -> Certified:
     with ws.books.read() as conn:
         order = orders.order(conn, order_id)
         if order.state is OrderState.CERTIFIED:
-            planned.directory.destroy_names()  # a kill may have come before it
+            _destroy_names(ws, conn, order_id)  # a kill may have come before it
         if order.state is not OrderState.VERIFIED:
             raise WrongState(
                 f"{order.id} is {order.state}; a certificate says what was verified.",
@@ -141,7 +142,8 @@ def certify(ws: Workspace, request: Request) -> Certified:
             OrderState.CERTIFIED,
             {**body, "applied": applied.as_json(), "terms": _terms_json(_terms(ws, order, content))},
         )
-    planned.directory.destroy_names()
+    with ws.books.read() as conn:
+        _destroy_names(ws, conn, order.id)
     return Certified(
         certificate_path, pdf_path, receipts.count, directory, statement.sha256, ws.operator_key.public.fingerprint
     )
@@ -392,6 +394,12 @@ class _Certifier:
         days = profile(self.order.profile).deadlines(self.order.effective)
         done = {"data": date.fromisoformat(verified_at[:10]), "models": date.fromisoformat(applied_at[:10])}
         return tuple(said.Duty(duty, done.get(duty), nothing_to_do=duty == "embeddings") for duty in days)
+
+
+def _destroy_names(ws: Workspace, conn: Connection, order: OrderId) -> None:
+    """Of every plan that was made for the order, the ones that were never carried out included."""
+    for row in orders.plans_of(conn, order):
+        open_plan(ws.plans / row.id, digest=row.digest).destroy_names()
 
 
 def _require_clean(conn: Connection, model: str, scope: ItemSet) -> None:
