@@ -34,7 +34,7 @@ def take_in(
         PolicyRefusal, BlockedByOrder, MetadataError: see `unsee.intake.take_in`.
     """
     if not folder.is_dir():
-        raise NotFound("folder", str(folder), next_step="Name a folder that holds photos.")
+        raise NotFound("folder", str(folder), where="", next_step="Name a folder that holds photos.")
     with ws.books.read() as conn:
         parties.source(conn, SourceId(source))
         parties.person(conn, person)

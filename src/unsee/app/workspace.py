@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Iterator
@@ -161,7 +162,9 @@ def open_workspace(root: Path) -> Workspace:
     """
     path = root / CONFIG
     if not path.is_file():
-        raise NotFound("workspace", str(root), next_step='Make one with "unsee init", or name one with --workspace.')
+        raise NotFound(
+            "workspace", str(root), where="", next_step='Make one with "unsee init", or name one with --workspace.'
+        )
     settings = tomllib.loads(path.read_text())
     return Workspace(
         root.resolve(),
@@ -182,7 +185,12 @@ def find_workspace(named: str | None, start: Path) -> Workspace:
     for directory in (start, *start.parents):
         if (directory / CONFIG).is_file():
             return open_workspace(directory)
-    raise NotFound("workspace", str(start), next_step='Make one with "unsee init", or name one with --workspace.')
+    raise NotFound(
+        "workspace at or above",
+        str(start),
+        where="",
+        next_step='Make one with "unsee init", or name one with --workspace.',
+    )
 
 
 def _write_secret(path: Path, text: str) -> None:
@@ -195,7 +203,7 @@ def _write_secret(path: Path, text: str) -> None:
 
 def origin_of(organisation: str) -> str:
     """The log's name in its checkpoints: `unsee/` and the organisation in a–z, 0–9 and hyphens."""
-    return "unsee/" + ("".join(c if c.isalnum() else "-" for c in organisation.lower()).strip("-") or "workspace")
+    return "unsee/" + ("-".join(re.findall("[a-z0-9]+", organisation.lower())) or "workspace")
 
 
 def _toml(text: str) -> str:

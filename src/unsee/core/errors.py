@@ -112,14 +112,14 @@ class UnknownPurpose(InputError):
 
 
 class NotFound(UnseeError):
-    """No such thing in this workspace."""
+    """No such thing: in this workspace, or at that place."""
 
     code = "NTF-001"
     exit_code = 4
 
-    def __init__(self, what: str, name: str, *, next_step: str = "") -> None:
+    def __init__(self, what: str, name: str, *, where: str = " in this workspace", next_step: str = "") -> None:
         super().__init__(
-            f"There is no {what} {name!r} in this workspace.",
+            f"There is no {what} {name!r}{where}.",
             next_step=next_step or f'"unsee {what} list" shows what there is.',
         )
 

@@ -84,7 +84,7 @@ def profile(name: str) -> Profile:
     try:
         return PROFILES[name]
     except KeyError:
-        raise NotFound("order profile", name, next_step="Profiles: " + ", ".join(PROFILES) + ".") from None
+        raise NotFound("order profile", name, where="", next_step="Profiles: " + ", ".join(PROFILES) + ".") from None
 
 
 class OrderState(StrEnum):

@@ -51,7 +51,7 @@ def open_store(id: StoreId, kind: str, location: str, options: Mapping[str, str]
                 next_step=f"Reinstall {package!r}, or mend its entry point in the group {GROUP!r}.",
             ) from error
         return opener(id, location, options)
-    raise NotFound("store kind", kind, next_step="Kinds: " + ", ".join(kinds()) + ".")
+    raise NotFound("store kind", kind, where="", next_step="Kinds: " + ", ".join(kinds()) + ".")
 
 
 def kinds() -> tuple[str, ...]:
