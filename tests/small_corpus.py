@@ -7,7 +7,7 @@
     corpus/members/…       source members-2024: 1 person × 2 photos, and two twins of okcupid photos (equal bytes; re-encoded)
     corpus/old-backup/     what no book records: a directory of okcupid with its photos.csv
     corpus/loose/          a renamed photo, a thumbnail, a note, a broken JPEG, a link that leads out
-    mirror/                another store: an exact copy, and an innocent picture
+    mirror/                another store: an exact copy below two directories that hold nothing else, and an innocent picture
     ws/models/rec-2014/    trained on all of okcupid and the panel; rec-panel on the panel only; unfinished/ is a stray
 """
 
@@ -90,7 +90,11 @@ class Corpus:
         """Every file that an order on okcupid must take away, recorded or not."""
         inside = [self.corpus / "okcupid", self.corpus / "old-backup"]
         found = [p for place in inside for p in place.rglob("*") if p.is_file()]
-        found += [self.corpus / "loose" / "holiday.jpg", self.corpus / "loose" / "thumb.jpg", self.mirror / "m1.jpg"]
+        found += [
+            self.corpus / "loose" / "holiday.jpg",
+            self.corpus / "loose" / "thumb.jpg",
+            self.mirror / "by-name/jane doe/m1.jpg",
+        ]
         return sorted(found)
 
     def kept_files(self) -> list[Path]:
@@ -339,7 +343,8 @@ def _unrecorded(made: Corpus) -> None:
     outside.mkdir()
     shutil.copy(third, outside / "elsewhere.jpg")
     (loose / "link.jpg").symlink_to(outside / "elsewhere.jpg")
-    shutil.copy(third, made.mirror / "m1.jpg")
+    (made.mirror / "by-name" / "jane doe").mkdir(parents=True)
+    shutil.copy(third, made.mirror / "by-name" / "jane doe" / "m1.jpg")
     (made.mirror / "hill.jpg").write_bytes(innocent(5))
 
 

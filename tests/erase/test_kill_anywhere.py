@@ -17,7 +17,7 @@ import pytest
 from small_corpus import OKCUPID, ORDER, PLAN, Corpus, copy_of, holders, marker
 from unsee.app import orders
 from unsee.core.errors import BlockedByOrder, NotFound, UnseeError
-from unsee.testing.faults import Completed, Killed, run_killed_at
+from unsee.testing.faults import WRITES, Completed, Killed, run_killed_at
 
 SHARDS = 4
 _FORKS = multiprocessing.get_context("forkserver")
@@ -60,12 +60,15 @@ def state(corpus: Corpus) -> dict[str, Any]:
     return {
         "corpus": tree(corpus.corpus),
         "mirror": tree(corpus.mirror),
-        "models": tree(corpus.root / "ws" / "models"),
+        "model files": tree(corpus.root / "ws" / "models"),
         "facts": corpus.facts(),
         "applied": [body["rows"] for body in bodies],
         "log": corpus.ws.log.checkpoint().size,
         **tables,
     }
+
+
+_SECOND = {"copies": "selector", "digests": "sha256", "item_attributes": "name", "subject_attributes": "name"}
 
 
 class Story:
@@ -77,15 +80,33 @@ class Story:
         twins = {marker(p) for p in self.corpus.kept_files()}
         self.markers = {path: piece for path, piece in self.markers.items() if piece not in twins}
         self.kept = {path: path.read_bytes() for path in self.corpus.kept_files()}
+        mine = "SELECT {} FROM items JOIN sources ON sources.no = source_no WHERE sources.id = 'okcupid-2014'"
+        keys = {
+            "copies": "item_id",
+            "digests": "item_id",
+            "item_attributes": "item_id",
+            "subject_attributes": "subject_no",
+        }
+        self.rows: dict[str, int] = {}
+        for table, key in keys.items():
+            chosen = {
+                row[0] for row in self.corpus.sql(mine.format("subject_no" if key == "subject_no" else "items.id"))
+            }
+            self.rows[table] = sum(row[0] in chosen for row in self.corpus.rows(table, f"{key}, {_SECOND[table]}"))
+        assert all(self.rows.values())
 
     def require_kept(self) -> None:
         """What stays is byte for byte as it was, whenever one looks."""
         for path, data in self.kept.items():
             assert path.read_bytes() == data, f"{path} was touched"
 
-    def require_done(self, expected: dict[str, Any] | None) -> dict[str, Any]:
-        """The order is carried out, to the last byte, once."""
+    def finish(self, expected: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the same command to its end: the order is carried out, to the last byte, once, and said to be."""
         corpus = self.corpus
+        applied = corpus.apply()
+        assert applied.erased + applied.absent == 23
+        assert (applied.units, applied.suppressed, applied.models) == (7, 13, ("rec-2014",))
+        assert applied.rows == self.rows
         assert list(holders(self.markers, corpus.corpus, corpus.mirror)) == []
         self.require_kept()
         ended = state(corpus)
@@ -110,7 +131,7 @@ def never_killed(built_corpus: Corpus, quick_place: Path) -> tuple[list[str], di
     )
     boundaries: list[str] = []
     story.corpus.apply(at_boundary=boundaries.append)
-    return boundaries, story.require_done(None)
+    return boundaries, story.finish()
 
 
 def kill_at(boundary: str, root: Path) -> None:
@@ -133,8 +154,7 @@ def test_a_kill_at_any_journal_boundary_changes_nothing_about_the_end(
         story.require_kept()
         with pytest.raises(UnseeError):  # never readable again, neither during nor after
             story.corpus.freeze("set-y", OKCUPID, override=True)
-        story.corpus.apply()
-        story.require_done(ended)
+        story.finish(ended)
         story.corpus.close()
         shutil.rmtree(root)
 
@@ -146,8 +166,7 @@ def test_kills_in_a_row_are_survived_too(
     story = Story(built_corpus, quick / "small")
     for boundary in boundaries[2::6]:
         kill_at(boundary, story.corpus.root)
-    story.corpus.apply()
-    story.require_done(ended)
+    story.finish(ended)
 
 
 def test_applying_again_what_is_done_does_nothing_again(
@@ -158,21 +177,20 @@ def test_applying_again_what_is_done_does_nothing_again(
     first = story.corpus.apply()
     assert story.corpus.apply() == first
     assert (first.erased, first.absent, first.units, first.suppressed) == (23, 0, 7, 13)
-    story.require_done(ended)
+    story.finish(ended)
 
 
 SAMPLED = pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 """Kill at each seventh call that writes in the fast suite, at each one in the whole suite."""
 
 
-def survive(built: Corpus, root: Path, n: int, ended: dict[str, Any]) -> bool:
+def survive(built: Corpus, root: Path, n: int, ended: dict[str, Any], *, watched: frozenset[str] = WRITES) -> bool:
     """Kill an apply at its n-th call that writes, resume; False when there are not so many."""
     story = Story(built, root)
-    outcome = run_killed_at(partial(kill_targets.apply_plan, root), n)
+    outcome = run_killed_at(partial(kill_targets.apply_plan, root), n, watched=watched)
     story.require_kept()
-    story.corpus.apply()
     try:
-        story.require_done(ended)
+        story.finish(ended)
     except AssertionError as error:
         raise AssertionError(f"after {outcome}: {error}") from error
     story.corpus.close()
@@ -190,6 +208,17 @@ def test_a_kill_at_some_system_calls_changes_nothing_about_the_end(
     step = len(counted.calls) // 12
     for n in range(1 + step // 2, len(counted.calls), step):
         assert survive(built_corpus, quick / "small", n, never_killed[1])
+
+
+def test_a_kill_before_any_directory_is_removed_leaves_none_of_them_behind(
+    built_corpus: Corpus, never_killed: tuple[list[str], dict[str, Any]], quick: Path
+) -> None:
+    n = 1
+    while survive(built_corpus, quick / "small", n, never_killed[1], watched=frozenset({"posix.rmdir"})):
+        n += 1
+    assert n > 9
+    assert "by-name" not in never_killed[1]["mirror"]
+    assert {name.split("/")[0] for name in never_killed[1]["model files"]} == {"rec-panel"}
 
 
 @pytest.mark.slow

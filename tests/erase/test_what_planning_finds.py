@@ -53,7 +53,7 @@ def test_each_copy_comes_with_its_reason(opened: Corpus) -> None:
     reasons = {
         "corpus:loose/holiday.jpg": "identical bytes",
         "corpus:old-backup/photos.csv": "identical bytes",
-        "mirror:./m1.jpg": "identical bytes",
+        "mirror:by-name/jane doe/m1.jpg": "identical bytes",
         "mirror:./same-pixels.png": "same pixels",
         "corpus:loose/thumb.jpg": "near-duplicate at distance",
         "corpus:deep/er/turned.png": "near-duplicate at distance",
