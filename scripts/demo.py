@@ -82,7 +82,7 @@ def render() -> None:
     testing = "--consent evaluate --consent-from 2024-01-15 --consent-until 2031-12-31"
     plain = "--attribute age --attribute sex --attribute tone"
     run(
-        f"unsee synth corpus/okcupid --seed 2014 --photos 20 "
+        f"unsee synth corpus/okcupid --seed 2014 --photos 20 --people-per-directory 10 "
         f"--people dark={people(190)} --people mid={people(30)} --people light={people(30)}"
     )
     run(
@@ -103,7 +103,8 @@ def scatter_copies() -> None:
     """What happens to photos in twelve years, and what no book records."""
     corpus = DEMO / "corpus"
     photos = sorted((corpus / "okcupid").rglob("*.jpg"))
-    shutil.copytree(photos[0].parent, corpus / "old laptop" / "okc backup")
+    for directory in sorted({photo.parent for photo in photos})[:5]:
+        shutil.copytree(directory, corpus / "old laptop" / "okc backup" / directory.name)
     renamed = corpus / "tmp"
     renamed.mkdir()
     for number, photo in enumerate(photos[::25]):
@@ -326,7 +327,7 @@ def certificate() -> None:
 def return_of_the_photos() -> None:
     chapter("11 They come back", "the giver sends the same photos again, through another door")
     run(
-        f"unsee synth returned --seed 2014 --photos 20 "
+        f"unsee synth returned --seed 2014 --photos 20 --people-per-directory 10 "
         f"--people dark={people(190)} --people mid={people(30)} --people light={people(30)}"
     )
     run("unsee intake returned --source consented-panel")

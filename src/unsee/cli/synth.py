@@ -17,6 +17,7 @@ from unsee.cli.registry import DAY
 @click.option(
     "--people", "tones", multiple=True, required=True, metavar="TONE=N", help="light=30, mid=30, dark=190 (repeat)"
 )
+@click.option("--people-per-directory", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--photos", type=click.IntRange(min=1), required=True, help="Photos of each person.")
 @click.option("--consent", "purposes", multiple=True, metavar="PURPOSE", help="What all of them consent to (repeat).")
 @click.option("--notice", default="notice-2024-1", show_default=True, help="The notice that they saw.")
@@ -34,6 +35,7 @@ def synth(
     directory: Path,
     seed: int,
     tones: tuple[str, ...],
+    people_per_directory: int,
     photos: int,
     purposes: tuple[str, ...],
     notice: str,
@@ -61,7 +63,12 @@ def synth(
         else None
     )
     spec = FolderSpec(
-        seed=seed, tones=counts, photos_per_person=photos, attributes=attributes or ATTRIBUTES, consent=consent
+        seed=seed,
+        tones=counts,
+        photos_per_person=photos,
+        people_per_directory=people_per_directory,
+        attributes=attributes or ATTRIBUTES,
+        consent=consent,
     )
     written = 0
     with progress("photos") as report:
