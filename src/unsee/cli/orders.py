@@ -199,7 +199,9 @@ def apply(plan: str, confirm: str | None, workers: int, workspace: str | None, a
     ws = open_workspace(workspace)
     source = str(orders.find_plan(ws, plan).directory.summary["source"]["id"])
     if confirm is None and sys.stdin.isatty():
-        confirm = input(f"This erases every photo of {source} for good. Type the source's name: ").strip()
+        question = f"This erases every photo of {source} for good. Type the source's name: "
+        click.echo(question, nl=False, err=True)
+        confirm = sys.stdin.readline().strip()
     if confirm != source:
         raise click.UsageError(f"This erases for good; name what is erased: --confirm {source}")
     with progress("units") as report:

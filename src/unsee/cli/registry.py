@@ -203,7 +203,7 @@ def source() -> None:
 @click.option("--issuer", required=True, help="The organisation that gives.")
 @click.option("--collected", type=DAY, required=True, help="The day on which the photos were handed over.")
 @click.option("--data-class", "classes", multiple=True, help="photo, location, demographics … (repeat)")
-@click.option("--geography", default="unknown", show_default=True)
+@click.option("--geography", default="unknown", show_default=True, help="Where the people live, as far as known.")
 @click.option("--legacy", is_flag=True, help="Taken in before books were kept: recorded, never used.")
 @command
 def source_add(

@@ -17,12 +17,18 @@ from unsee.cli.registry import DAY
 @click.option(
     "--people", "tones", multiple=True, required=True, metavar="TONE=N", help="light=30, mid=30, dark=190 (repeat)"
 )
-@click.option("--people-per-directory", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option(
+    "--people-per-directory",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How the folder is laid out.",
+)
 @click.option("--photos", type=click.IntRange(min=1), required=True, help="Photos of each person.")
 @click.option("--consent", "purposes", multiple=True, metavar="PURPOSE", help="What all of them consent to (repeat).")
 @click.option("--notice", default="notice-2024-1", show_default=True, help="The notice that they saw.")
-@click.option("--consent-from", type=DAY)
-@click.option("--consent-until", type=DAY)
+@click.option("--consent-from", type=DAY, help="First day of the consent.")
+@click.option("--consent-until", type=DAY, help="Its last day; default: no end.")
 @click.option(
     "--attribute",
     "attributes",
