@@ -199,6 +199,32 @@ def test_consent_and_person_come_from_the_metadata(small: Corpus, fresh: Path) -
     small.freeze("consented", PANEL)
 
 
+def test_a_consent_that_the_metadata_tells_later_is_heard_though_no_photo_changed(small: Corpus, fresh: Path) -> None:
+    write_rows(fresh, *({"file": f"{n}.jpg", "person": "a"} for n in range(2)))
+    small.take_in(fresh, PANEL)
+    with pytest.raises(PolicyRefusal):
+        small.freeze("too-early", PANEL)
+    row = {"consent": TRAIN, "consent_notice": "n-1", "consent_from": "2024-01-01"}
+    write_rows(fresh, *({**row, "file": f"{n}.jpg", "person": "a" if n < 2 else "c", "sex": "f"} for n in range(3)))
+    result = small.take_in(fresh, PANEL)
+    assert counts(result) == (0, 0, 3)
+    assert (result.consents, result.named, result.documents) == (2, 1, 1), "two people; one photo had nobody"
+    small.freeze("in-time", PANEL)
+    again = small.take_in(fresh, PANEL)
+    assert (again.consents, again.named, again.documents) == (0, 0, 0)
+
+
+def test_a_photo_keeps_the_person_that_it_was_first_given(small: Corpus, fresh: Path) -> None:
+    write_rows(fresh, {"file": "0.jpg", "person": "a"})
+    small.take_in(fresh, PANEL)
+    before = small.rows("items", "id, subject_no")
+    write_rows(fresh, {"file": "0.jpg", "person": "somebody else"})
+    result = small.take_in(fresh, PANEL)
+    assert result.named == 0
+    assert sum(result.notes.values()) == 1
+    assert [r for r in small.rows("items", "id, subject_no") if r in before] == before
+
+
 def with_xmp(data: bytes) -> bytes:
     held = io.BytesIO()
     with Image.open(io.BytesIO(data)) as picture:

@@ -158,6 +158,20 @@ def subject_of(conn: Connection, source_id: SourceId, pseudonym: bytes) -> Subje
     return _subjects(conn, source_no(conn, source_id), [pseudonym]).get(pseudonym)
 
 
+def name_people(tx: Tx, shown: Mapping[ItemId, SubjectNo]) -> tuple[int, int]:
+    """Say who is in items that showed nobody known so far. A person once recorded stays.
+
+    Returns how many items got a person, and how many keep another one.
+    """
+    before = subjects_of_items(tx.conn, ItemSet(shown))
+    fresh = [{"which": item, "who": no} for item, no in shown.items() if item not in before]
+    if fresh:
+        tx.conn.execute(
+            sa.update(items).where(items.c.id == sa.bindparam("which")).values(subject_no=sa.bindparam("who")), fresh
+        )
+    return len(fresh), sum(before[item] != no for item, no in shown.items() if item in before)
+
+
 def pseudonyms_of(conn: Connection, numbers: Iterable[int]) -> dict[SubjectNo, bytes]:
     """The pseudonyms behind subject numbers."""
     wanted = set(numbers)

@@ -72,6 +72,7 @@ def _show_intake(result: TakenIn) -> None:
     done(f"{result.new:,} photos taken in for {result.source}; {result.consents:,} consents.")
     for count, text in (
         (result.unchanged, "known and untouched: nothing to do"),
+        (result.named, "known photos: the metadata now says who is in them"),
         (result.more_copies, "further copies of photos that are known"),
         (result.without_person, "show nobody known"),
         (result.opted_out, "carry an opt-out from training"),

@@ -67,6 +67,8 @@ class TakenIn:
     refused: list[NotTaken] = field(default_factory=list)
     left_out: list[NotTaken] = field(default_factory=list)
     rows_without_file: list[NotTaken] = field(default_factory=list)
+    named: int = 0
+    """Known photos whose person a changed metadata file names for the first time."""
     without_person: int = 0
     opted_out: int = 0
     consents: int = 0
@@ -88,6 +90,7 @@ class TakenIn:
             "refused": [n.as_json() for n in self.refused],
             "left_out": [n.as_json() for n in self.left_out],
             "rows_without_file": [n.as_json() for n in self.rows_without_file],
+            "named": self.named,
             "without_person": self.without_person,
             "opted_out": self.opted_out,
             "consents": self.consents,
@@ -153,20 +156,24 @@ class Intake:
         done = TakenIn(self.source)
         done.left_out = [NotTaken(printable(o.file), o.reason) for o in listing.left_out]
         done.rows_without_file = [NotTaken(printable(r.file), r.reason) for r in pairing.refused]
-        if found is not None:
-            self._take_document(found, done)
+        renewed = found is not None and self._is_new(found)
         for start in range(0, len(listing.files), BATCH_FILES):
             chunk = listing.files[start : start + BATCH_FILES]
             report = _Offset(self.on_progress, start, len(listing.files))
-            self._take_chunk(chunk, pairing, done, report)
+            self._take_chunk(chunk, pairing, done, report, renewed=renewed)
+        if found is not None and renewed:  # last, so that a killed intake takes the whole folder up again
+            self._take_document(found, done)
         return done
 
-    def _take_chunk(self, files: Sequence[str], pairing: Pairing, done: TakenIn, report: Callable[[int], None]) -> None:
+    def _take_chunk(
+        self, files: Sequence[str], pairing: Pairing, done: TakenIn, report: Callable[[int], None], *, renewed: bool
+    ) -> None:
         spots = {file: self._spot(file) for file in files}
         stamps = self._stamps(spots)
         known = self._known(spots)
-        fresh = [f for f in files if known.get(spots[f]) != stamps[f] or stamps[f] is None]
+        fresh = [f for f in files if stamps[f] is None or spots[f] not in known or known[spots[f]].stamp != stamps[f]]
         done.unchanged += len(files) - len(fresh)
+        told = [f for f in (set(files) - set(fresh)) & set(pairing.rows) if pairing.rows[f].person] if renewed else []
         report(len(files) - len(fresh))
         photos: list[Photo] = []
         for outcome in run_units(_examine, _units(str(self.folder), fresh), workers=self.workers):
@@ -191,7 +198,22 @@ class Intake:
             with self.books.write() as tx:
                 # An order may have come in since: what joins its source now would be in no plan.
                 require_open(tx.conn, self.source, tx.now.date())
-                _Writing(self, tx, pairing.rows, spots, stamps, known, done).write(admitted)
+                _Writing(self, tx, pairing.rows, spots, stamps, done).write(admitted)
+        if told:
+            with self.books.write() as tx:
+                require_open(tx.conn, self.source, tx.now.date())
+                _Writing(self, tx, pairing.rows, spots, stamps, done).renew(
+                    {f: known[spots[f]].item for f in sorted(told)}
+                )
+
+    def _is_new(self, path: Path) -> bool:
+        """Whether the metadata file may say what it did not say before: it is not on record as it is now."""
+        place, root = path.resolve(), Path(self.store.location).resolve()
+        if root not in place.parents:
+            return True
+        spot = _spelled(PurePosixPath(place.relative_to(root)))
+        copy = self._known({path.name: spot}).get(spot)
+        return copy is None or copy.stamp != self.store.stamps(spot[0], [spot[1]])[0]
 
     def _take_document(self, path: Path, done: TakenIn) -> None:
         """Record the metadata file itself, where it lies in the store: it names people, and an order reaches it too (R2)."""
@@ -202,7 +224,7 @@ class Intake:
             return
         spot = _spelled(PurePosixPath(place.relative_to(root)))
         stamp = self.store.stamps(spot[0], [spot[1]])[0]
-        if stamp is None or self._known({path.name: spot}).get(spot) == stamp:
+        if stamp is None:
             return
         data = place.read_bytes()
         paper = document(hashlib.sha256(data).digest())
@@ -248,11 +270,11 @@ class Intake:
             found.update(zip(inside, stamps, strict=True))
         return found
 
-    def _known(self, spots: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], str]:
+    def _known(self, spots: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], places.Copy]:
         with self.books.read() as conn:
             numbers = {name: no for no, name in places.objects_of(conn, self.store_no).items()}
             return {
-                (name, selector): copy.stamp
+                (name, selector): copy
                 for name in {o for o, _s in spots.values()}
                 if name in numbers
                 for selector, copy in places.copies_in_object(conn, numbers[name]).items()
@@ -268,7 +290,6 @@ class _Writing:
     rows: Mapping[str, Row]
     spots: Mapping[str, tuple[str, str]]
     stamps: Mapping[str, str | None]
-    known: Mapping[tuple[str, str], str]
     done: TakenIn
 
     def write(self, photos: Sequence[Photo]) -> None:
@@ -278,19 +299,32 @@ class _Writing:
         for photo in photos:
             if photo.picture.sha256 not in here:
                 fresh.setdefault(photo.picture.sha256, photo)
-        subjects = self._subjects(photos)
+        files = [p.file for p in photos]
+        subjects = self._subjects(files)
         new = [self._item(p, subjects) for p in fresh.values()]
         counts = {"new": len(new), "files": len(photos)}
         batch, ids = items.add_batch(tx, source, new, counts=counts, person=self.intake.person)
         before = frozenset(here)
         here.update(zip(fresh, ids, strict=True))
         self._write_copies(photos, here, before)
-        self._write_people(photos, subjects)
+        self._write_people(files, subjects)
         self.done.new += batch.count
         self.done.batches += 1
 
-    def _subjects(self, photos: Sequence[Photo]) -> dict[str, SubjectNo]:
-        people = {row.person for p in photos if (row := self.rows.get(p.file)) is not None and row.person}
+    def renew(self, known: Mapping[str, ItemId]) -> None:
+        """Write what a changed metadata file says of the people in photos that are known: their consents and demographics.
+
+        A photo that showed nobody known gets its person; one that had another keeps it, and that is counted.
+        """
+        subjects = self._subjects(list(known))
+        self._write_people(list(known), subjects)
+        named, kept = items.name_people(self.tx, {i: subjects[self.rows[f].person or ""] for f, i in known.items()})
+        self.done.named += named
+        if kept:
+            self.done.notes["known photo that the metadata now gives to another person; the first one stays"] += kept
+
+    def _subjects(self, files: Sequence[str]) -> dict[str, SubjectNo]:
+        people = {row.person for f in files if (row := self.rows.get(f)) is not None and row.person}
         pseudonyms = {person: pseudonym(self.intake.pseudonym_key, self.intake.source, person) for person in people}
         numbers = items.subject_numbers(self.tx, self.intake.source, pseudonyms.values())
         return {person: numbers[p] for person, p in pseudonyms.items()}
@@ -332,11 +366,11 @@ class _Writing:
             rows.append(places.Copy(here[photo.picture.sha256], objects[spot[0]], spot[1], stamp, photo.size_bytes))
         places.replace_copies(self.tx, rows)
 
-    def _write_people(self, photos: Sequence[Photo], subjects: Mapping[str, SubjectNo]) -> None:
+    def _write_people(self, files: Sequence[str], subjects: Mapping[str, SubjectNo]) -> None:
         attributes: list[tuple[SubjectNo, str, str, str]] = []
         said: dict[tuple[SubjectNo, str], Consent] = {}
-        for photo in photos:
-            row = self.rows.get(photo.file)
+        for file in files:
+            row = self.rows.get(file)
             if row is None or not row.person:
                 continue
             subject = subjects[row.person]
