@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from small_corpus import MEMBERS, OKCUPID, Corpus, innocent, reencoded
+from small_corpus import DANA, MEMBERS, OKCUPID, TRAIN, Corpus, innocent, reencoded
 from unsee.app import registry
 from unsee.core.errors import InvalidValue, StoreUnreachable
+from unsee.core.ids import ModelId, RunId
+from unsee.core.lineage import Node
 from unsee.erase.plandir import PlanDirectory, Target
+from unsee.training.recorder import record_run
 
 
 @pytest.fixture
@@ -191,6 +194,37 @@ def test_a_stray_model_directory_and_a_loose_file_are_named(opened: Corpus) -> N
     opened.apply()
     assert sorted(p.name for p in opened.ws.models.iterdir()) == ["rec-panel"]
     assert opened.verify().passed
+
+
+def test_a_run_under_way_on_what_stays_keeps_its_directory_and_one_on_the_scope_does_not(small: Corpus) -> None:
+    class Killed(BaseException):
+        """What ends a run without a word."""
+
+    for name, dataset in (("lawful", "faces-panel"), ("unlawful", "faces-2014")):
+        ws = small.ws
+        with (
+            pytest.raises(Killed),
+            record_run(
+                ws.books,
+                run=RunId(f"run-{name}-1"),
+                model=ModelId(name),
+                purpose=TRAIN,
+                recipe={"kind": "few-files"},
+                inputs=[Node("dataset", dataset)],
+                person=DANA,
+                directory=ws.models / name,
+            ),
+        ):
+            for place in (name, f".{name}.partial"):
+                (ws.models / place).mkdir()
+                (ws.models / place / "half.bin").write_bytes(b"half of a model")
+            raise Killed
+    small.open_order()
+    assert small.plan().directory.summary["strays"] == [".unlawful.partial", "unfinished", "unlawful"]
+    small.approve()
+    small.apply()
+    assert sorted(p.name for p in small.ws.models.iterdir()) == [".lawful.partial", "lawful", "rec-panel"]
+    assert small.verify().passed
 
 
 def test_innocent_pictures_are_never_targets(opened: Corpus) -> None:

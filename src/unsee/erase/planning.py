@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ class Planner:
             "parts": [dict(p) for p in parts],
             "examined": dict(examined),
             "models": [self._model(m) for m in training.all_models(conn) if m.id in scope.names("model")],
-            "strays": sorted(self._strays()),
+            "strays": sorted(self._strays(scope.names("run"))),
             "retained": dict(retained),
             "stores": [self._store(row) for row in places.all_stores(conn)],
             "search": {
@@ -166,9 +166,16 @@ class Planner:
             "why": why,
         }
 
-    def _strays(self) -> set[str]:
-        """Top-level objects of the models store that no living model owns: what unfinished runs left. They go too (R4, R10)."""
+    def _strays(self, runs_in_scope: Collection[str]) -> set[str]:
+        """Top-level objects of the models store that nothing outside the scope owns: what unfinished runs left (R4, R10).
+
+        A living model owns its own, and so does a run that is under way, or was killed, on data that stays.
+        """
         owned = {m.object_name for m in training.all_models(self.conn) if m.destroyed_by is None}
+        for run in training.all_runs(self.conn):
+            if run.ended_at is None and run.id not in runs_in_scope:
+                place = str(run.environment.get("directory", ""))
+                owned |= {place, f".{place}.partial"}
         tops = {e.object.split("/", 1)[0] for e in self.models_store.scan() if isinstance(e, Member)}
         return tops - owned
 

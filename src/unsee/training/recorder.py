@@ -74,7 +74,9 @@ def record_run(
     """
     recording = Recording(run, model, directory)
     with books.write() as tx:
-        begun = training.Run(run, purpose, recipe, environment(), person, stamp(tx.now), None, None)
+        # With the directory on record, what a killed run leaves there is known for what it is.
+        where = {**environment(), "directory": directory.name}
+        begun = training.Run(run, purpose, recipe, where, person, stamp(tx.now), None, None)
         training.start_run(tx, begun, list(inputs))
     wall, cpu = time.monotonic(), time.process_time()
     yield recording
