@@ -1,0 +1,374 @@
+"""What the books know of an order, gathered into what its certificate and receipts say."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from unsee import __version__
+from unsee.app.orders import Planned
+from unsee.app.training import compare
+from unsee.app.workspace import Workspace
+from unsee.attest import content as said
+from unsee.attest import receipts as receipt_books
+from unsee.attest.notes import open_checkpoint
+from unsee.books import facts, items, orders, parties, places, training
+from unsee.books.database import stamp
+from unsee.core.errors import InputError, WrongState
+from unsee.core.evidence import ForgettingEvidence, Gone, ModelDisposition
+from unsee.core.ids import ItemSet, ModelId, PersonId, SubjectNo
+from unsee.core.orders import Order, OrderState, profile
+from unsee.erase.executor import Applied
+from unsee.erase.scope import resolve
+from unsee.models.comparison import Comparison
+from unsee.models.evaluation import Measure
+
+COMPLAINT_ROUTE = "the supervisory authority or court that issued or oversees the order"
+_HEADLINES = frozenset({"eer", "tar@1e-2", "rank1", "fmr", "fdr"})
+"""Measures whose change is said in a sentence; the table has all of them."""
+_LOOKED_AGAIN = "Every file of every store was read again and compared by bytes, pixels and near-duplicate hash."
+_ROWS_COUNTED = "The rows were counted again; the database file was rewritten and its write-ahead log truncated."
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Which evaluations stand on the certificate: models before and after, a control, and the dataset."""
+
+    before: str
+    after: str
+    on: str
+    control: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a certificate is asked to say besides what the books know."""
+
+    order: str
+    signatory: PersonId
+    out: Path
+    measured: Measured | None
+    plot: Path | None
+    write_receipts: bool
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """Gathers what the books know into what a certificate says."""
+
+    ws: Workspace
+    conn: Connection
+    order: Order
+    planned: Planned
+    applied: Applied
+    request: Request
+    opening: str
+
+    def content(self) -> said.CertificateContent:
+        """Everything that the certificate says.
+
+        Raises:
+            WrongState: the order was never applied or verified.
+            InputError: the replacement learned from the scope.
+            NotFound: the signatory or a model is not in the books.
+        Cost: one pass over the people of the scope.
+        """
+        summary, conn = self.planned.directory.summary, self.conn
+        verified_at, verified = self._event(OrderState.VERIFIED)
+        applied_at, _ = self._event(OrderState.APPLIED)
+        seen: Mapping[str, Any] = verified["verification"]
+        signatory = parties.person(conn, self.request.signatory)
+        terms_receipts = people_of(conn, self.order)
+        started = facts.find(conn, ["ApplyStarted"], plan=self.planned.row.id)
+        models = tuple(self._model(m, applied_at) for m in summary["models"])
+        evaluation = self._evaluation()
+        content = said.CertificateContent(
+            id=f"certificate-{self.order.id.removeprefix('order-')}",
+            order=self.order,
+            plan_id=self.planned.row.id,
+            plan_summary=summary,
+            approvals=tuple(
+                (parties.person(conn, a.person), a) for a in orders.approvals_of(conn, self.planned.row.id)
+            ),
+            outcomes=tuple(self._outcome(name, int(count)) for name, count in summary["scope"].items()),
+            retained_set=said.RetainedSet(
+                int(seen["retained"]["items"]), str(summary["retained"]["root"]), str(seen["retained"]["root"])
+            ),
+            places=tuple(self._place(row, seen) for row in places.all_stores(conn)),
+            methods=self._methods(),
+            models=models,
+            evaluation=evaluation,
+            residuals=(),
+            not_verified=self._not_verified(seen),
+            retained=(),
+            backups=(),
+            recipients=(),
+            sharing_coverage=None,
+            unknown_lineage=tuple(
+                said.UnknownLineage(f"model files {stray}", 1, "left by an unfinished run; destroyed with the models")
+                for stray in summary["strays"]
+            ),
+            consent=said.ConsentCounts(
+                consented=int(summary["reach"]["consents"]["consented"]),
+                declined=int(summary["reach"]["consents"]["withdrawn"]),
+                silent=int(summary["reach"]["consents"]["silent"]),
+            ),
+            duties=self._duties(applied_at, verified_at),
+            times=said.Times(
+                order_opened=self._opened_at(),
+                planned=self.planned.row.at,
+                apply_started=json.loads(started[0].body)["at"] if started else applied_at,
+                apply_ended=applied_at,
+                verified=verified_at,
+                issued=_now(self.ws),
+            ),
+            operator=said.Operator(
+                self.ws.organisation, signatory.name, signatory.title, self.ws.operator_key.public.hex
+            ),
+            tool=said.Tool("unsee", __version__, sys.version.split()[0], platform.platform()),
+            log=said.LogIdentity(
+                self.ws.log.public_key.hex, open_checkpoint(self.opening, self.ws.log.origin, self.ws.log.public_key)
+            ),
+            receipts=None,
+            declarant_basis=self.request.basis,
+            supplements=None,
+        )
+        gathered = receipt_books.gather(
+            self.ws.secret("receipts"), terms_of(self.ws, self.order, content), terms_receipts
+        )
+        root = said.ReceiptsRoot(gathered.count, gathered.root.hex()) if gathered.count else None
+        return replace(content, receipts=root)
+
+    def _event(self, state: OrderState) -> tuple[str, dict[str, Any]]:
+        found = orders.last_event(self.conn, self.order.id, state)
+        if found is None:
+            raise WrongState(f"{self.order.id} was never {state}.")
+        return found
+
+    def _opened_at(self) -> str:
+        opened = facts.find(self.conn, ["OrderOpened"], order=self.order.id)
+        return str(json.loads(opened[0].body)["at"])
+
+    def _outcome(self, data_class: str, count: int) -> said.ClassOutcome:
+        steps = [Gone[name] for name in self.applied.gone]
+        weakest = min(steps, key=lambda g: g.name, default=Gone.D2)
+        if data_class == "copy":
+            return said.ClassOutcome(
+                "copy",
+                count,
+                {Gone[name]: number for name, number in self.applied.gone.items() if number},
+                absent=count - sum(self.applied.gone.values()),
+                verified=_LOOKED_AGAIN,
+            )
+        if data_class in {"photo", "document"}:
+            return said.ClassOutcome(data_class, count, {weakest: count}, verified=_LOOKED_AGAIN)
+        return said.ClassOutcome(data_class, count, {Gone.D2: count}, verified=_ROWS_COUNTED)
+
+    def _place(self, row: places.StoreRow, seen: Mapping[str, Any]) -> said.Place:
+        capability = self.ws.stores()[row.id].capability()
+        looked = seen["places"][row.id]
+        return said.Place(
+            row.id,
+            row.kind,
+            row.location,
+            capability.best_gone,
+            capability.keeps_history,
+            capability.limits,
+            int(looked["objects"]),
+            int(looked["members"]),
+            passed_over=int(looked["skipped"]),
+            residue_found=int(looked["residue"]),
+        )
+
+    def _methods(self) -> tuple[said.Method, ...]:
+        tool = f"unsee {__version__}"
+        overwritten = "D3" in self.applied.gone
+        return (
+            said.Method(
+                "photos and documents in files",
+                "overwritten, then unlinked" if overwritten else "unlinked; the directory reached the disk",
+                "clear" if overwritten else "none",
+                tool,
+                _LOOKED_AGAIN,
+            ),
+            said.Method("rows of the books", "deleted; database file rewritten", "none", tool, _ROWS_COUNTED),
+            said.Method(
+                "model files",
+                "unlinked; the directory reached the disk",
+                "none",
+                tool,
+                "The models store was walked again.",
+            ),
+        )
+
+    def _model(self, planned: Mapping[str, Any], at: str) -> said.ModelOutcome:
+        disposition = ModelDisposition(planned["disposition"])
+        if disposition is not ModelDisposition.DESTROYED:
+            return said.ModelOutcome(
+                planned["id"],
+                planned["digest"],
+                disposition,
+                None,
+                explanation=str(planned["why"]),
+                artefacts_destroyed=0,
+            )
+        replacement = None
+        measured = self.request.measured
+        if measured is not None and measured.before == planned["id"]:
+            after = training.model(self.conn, ModelId(measured.after))
+            replacement = said.Replacement(after.id, after.digest)
+        conditions: tuple[str, ...] = (
+            "All files of the model, optimizer state and label map included, were unlinked and looked for again.",
+        )
+        if replacement is not None:
+            conditions += (
+                "Its replacement was trained from nothing on a dataset that holds no item of the scope.",
+                "That training was not replayed by a third party, so no stronger claim is made.",
+            )
+        return said.ModelOutcome(
+            planned["id"],
+            planned["digest"],
+            ModelDisposition.RETRAINED if replacement is not None else ModelDisposition.DESTROYED,
+            ForgettingEvidence.E,
+            conditions,
+            len(planned["files"]),
+            replacement,
+            at=at,
+        )
+
+    def _evaluation(self) -> said.Evaluation | None:
+        measured = self.request.measured
+        if measured is None:
+            return None
+        _require_clean(self.conn, measured.after, orders.scope_of(self.conn, self.order.id))
+        comparison = compare(
+            self.ws, measured.before, measured.after, control=measured.control, on=measured.on, plot=None, report=None
+        )
+        return said.Evaluation(
+            measured.on,
+            measured.before,
+            measured.after,
+            tuple(_measures(comparison)),
+            remarks=(*comparison.sentences(_HEADLINES), *comparison.notes),
+        )
+
+    def _not_verified(self, seen: Mapping[str, Any]) -> tuple[said.NotVerified, ...]:
+        summary = self.planned.directory.summary
+        entries = [
+            said.NotVerified(
+                "crops, rotations by other than quarter turns, heavy overlays", str(summary["search"]["method"])
+            ),
+            said.NotVerified(
+                "backups and snapshots",
+                "none is registered; copies outside of the registered stores were not looked for",
+            ),
+            said.NotVerified("sharing with third parties", "this workspace keeps no register of disclosures yet"),
+        ]
+        entries.extend(
+            said.NotVerified(f"{count:,} files of the stores, beyond their bytes", str(reason))
+            for reason, count in sorted(seen["not_compared"].items())
+        )
+        if summary["retained"]["without_sound_copy"]:
+            entries.append(
+                said.NotVerified(
+                    f"{summary['retained']['without_sound_copy']:,} retained items",
+                    "no copy of them was found as it was taken in, before the order was carried out",
+                )
+            )
+        return tuple(entries)
+
+    def _duties(self, applied_at: str, verified_at: str) -> tuple[said.Duty, ...]:
+        days = profile(self.order.profile).deadlines(self.order.effective)
+        done = {"data": date.fromisoformat(verified_at[:10]), "models": date.fromisoformat(applied_at[:10])}
+        return tuple(said.Duty(duty, done.get(duty), nothing_to_do=duty == "embeddings") for duty in days)
+
+
+def _require_clean(conn: Connection, model: str, scope: ItemSet) -> None:
+    """Pass where `model` exists and stands on no item of `scope`."""
+    found = training.model(conn, ModelId(model))
+    if found.destroyed_by is not None or model in resolve(conn, scope).names("model"):
+        raise InputError(
+            f"Model {model} cannot stand in for what was destroyed: it learned from the scope, or is gone itself.",
+            next_step="Train one on a dataset that holds no item of the scope, and evaluate it.",
+        )
+
+
+def _measures(comparison: Comparison) -> Iterator[said.Measure]:
+    """The measures that both models have; those that may not be claimed are among the remarks, with their reason."""
+    for row in comparison.rows:
+        if row.before.estimate is None or row.after.estimate is None:
+            continue
+        yield said.Measure(
+            row.before.kind.label,
+            row.before.group or "all",
+            _decimal(row.before.estimate),
+            _decimal(row.after.estimate),
+            _interval(row.before),
+            _interval(row.after),
+            _decimal(row.control.estimate) if row.control is not None and row.control.estimate is not None else None,
+        )
+
+
+def _interval(measure: Measure) -> tuple[str, str] | None:
+    if measure.low is None or measure.high is None or math.isinf(measure.high):
+        return None
+    return _decimal(measure.low), _decimal(measure.high)
+
+
+def _decimal(value: float) -> str:
+    """Four decimals: finer than any interval here."""
+    return f"{value:.4f}"
+
+
+def people_of(conn: Connection, order: Order) -> list[receipt_books.PersonOutcome]:
+    """What each person in an order's scope is told. An order is certified only when all of it is gone, so all were erased."""
+    scope = orders.scope_of(conn, order.id)
+    shown: Counter[SubjectNo] = Counter(items.subjects_of_items(conn, scope).values())
+    names = items.pseudonyms_of(conn, shown)
+    return [
+        receipt_books.PersonOutcome(
+            names[no], "erased", {"photo": {"erased": count, "absent": 0, "retained": 0, "failed": 0}}
+        )
+        for no, count in sorted(shown.items())
+    ]
+
+
+def terms_of(ws: Workspace, order: Order, content: said.CertificateContent) -> receipt_books.OrderTerms:
+    """What is the same in every receipt of the order."""
+    destroyed = [m for m in content.models if m.disposition in {ModelDisposition.DESTROYED, ModelDisposition.RETRAINED}]
+    retrained = [m for m in destroyed if m.replaced_by is not None]
+    effect = (
+        f"{len(destroyed)} models that had learned from the photos were destroyed"
+        + (f"; {len(retrained)} trained anew without them" if retrained else "")
+        + "."
+        if destroyed
+        else "No model had learned from the photos."
+    )
+    return receipt_books.OrderTerms(
+        order=order.id,
+        certificate=content.id,
+        controller=ws.organisation,
+        request_date=order.effective.isoformat(),
+        decided_at=content.times.issued[:10],
+        model_effect=effect,
+        model_effect_at=content.times.apply_ended[:10] if destroyed else None,
+        backup_expiry=None,
+        recipients_told=(),
+        suppressed=True,
+        complaint_route=COMPLAINT_ROUTE,
+    )
+
+
+def _now(ws: Workspace) -> str:
+    return stamp(ws.now())
