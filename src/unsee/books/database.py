@@ -20,7 +20,7 @@ from unsee.core.errors import StoreUnreachable, WorkspaceBusy, WrongState
 Clock = Callable[[], datetime]
 Entropy = Callable[[int], bytes]
 
-_HEAD = "0001"
+_HEAD = "0002"
 _BUSY_MS = 30_000
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 

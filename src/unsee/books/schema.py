@@ -21,6 +21,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
+    text,
 )
 
 metadata = MetaData(
@@ -35,6 +37,12 @@ metadata = MetaData(
 # SQLite gives rowid aliases, and so dense numbers, only to columns declared INTEGER.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 _Slug = String(64)
+
+
+def _present(column: str) -> TextClause:
+    return text(f"{column} IS NOT NULL")
+
+
 _Time = String(32)
 """UTC, ISO 8601 with seconds: sorts as text, reads the same in both databases."""
 
@@ -52,6 +60,83 @@ sources = Table(
     Column("legacy", Boolean, nullable=False),
     Column("item_set", LargeBinary, nullable=False),
     Column("document_set", LargeBinary, nullable=False),
+    Column("subject_set", LargeBinary, nullable=False, server_default=""),
+    Column("opted_out_set", LargeBinary, nullable=False, server_default=""),
+    Column("size_bytes", _Number, nullable=False, server_default="0"),
+    Column("origin", Text, nullable=False, server_default=""),
+    Column("classification", Text, nullable=False, server_default=""),
+    Column("generation_method", Text, nullable=False, server_default=""),
+    Column("intended_purpose", Text, nullable=False, server_default=""),
+    Column("original_purpose", Text, nullable=False, server_default=""),
+    Column("scraped", _Slug, nullable=False, server_default="no"),
+    Column("retention_days", Integer),
+    Column("registered_at", _Time, nullable=False, server_default=""),
+)
+"""`subject_set`, `opted_out_set` and `size_bytes` sum up the items that are not erased: what exposure asks without reading rows."""
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("source_no", ForeignKey("sources.no"), nullable=False),
+    Column("kind", _Slug, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+    Column("closed_at", _Time),
+)
+
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("source_no", ForeignKey("sources.no"), nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("item_set", LargeBinary, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+    Column("expires_on", String(10), nullable=False),
+)
+
+quarantine_events = Table(
+    "quarantine_events",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("quarantine_id", ForeignKey("quarantines.id"), nullable=False, index=True),
+    Column("event", _Slug, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("order_id", _Slug),
+    Column("note", Text, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+assessments = Table(
+    "assessments",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("source_no", ForeignKey("sources.no"), nullable=False, index=True),
+    Column("assessed_on", String(10), nullable=False),
+    Column("evidence_sha256", String(64), nullable=False),
+    Column("result", _Slug, nullable=False),
+    Column("next_due", String(10), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+privacy_policies = Table(
+    "privacy_policies",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("source_no", ForeignKey("sources.no"), nullable=False, index=True),
+    Column("in_force_on", String(10), nullable=False),
+    Column("text_sha256", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("purposes", Text, nullable=False),
+    Column("recipient_categories", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
 )
 
 agreements = Table(
@@ -66,6 +151,7 @@ agreements = Table(
     Column("valid_from", String(10), nullable=False),
     Column("valid_until", String(10)),
     Column("document_sha256", String(64), nullable=False),
+    Column("terms", Text, nullable=False, server_default="{}"),
 )
 
 agreement_events = Table(
@@ -100,6 +186,19 @@ interests = Table(
     Column("person_id", _Slug),
     Column("source_id", _Slug),
 )
+
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("held", Text, nullable=False),
+    Column("kind", _Slug, nullable=False),
+    Column("share", Text, nullable=False),
+    Column("declared_on", String(10), nullable=False),
+    Column("person_id", _Slug, nullable=False),
+)
+"""Which organisation holds a stake in which: a graph without cycles, along which interests reach."""
 
 stores = Table(
     "stores",
@@ -142,8 +241,15 @@ items = Table(
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("size_bytes", _Number, nullable=False),
-    Index("ix_items_subject_no", "subject_no"),
-    Index("ix_items_parent_id", "parent_id"),
+    Index(
+        "ix_items_subject_no",
+        "subject_no",
+        sqlite_where=_present("subject_no"),
+        postgresql_where=_present("subject_no"),
+    ),
+    Index(
+        "ix_items_parent_id", "parent_id", sqlite_where=_present("parent_id"), postgresql_where=_present("parent_id")
+    ),
 )
 
 digests = Table(
@@ -188,18 +294,90 @@ subject_attributes = Table(
     sqlite_with_rowid=False,
 )
 
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("language", _Slug, primary_key=True),
+    Column("text_sha256", String(64), nullable=False),
+    Column("published_on", String(10), nullable=False),
+    Column("controllers", Text, nullable=False),
+    Column("purposes", Text, nullable=False),
+    Column("data_types", Text, nullable=False),
+    Column("recipients", Text, nullable=False),
+    Column("storage", Text, nullable=False),
+    Column("retention", Text, nullable=False),
+    Column("withdrawal_method", Text, nullable=False),
+    Column("separate_from_terms", Boolean, nullable=False),
+    Column("sharing_disclosed", Boolean, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+consent_terms = Table(
+    "consent_terms",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("purpose", _Slug, nullable=False),
+    Column("state", _Slug, nullable=False),
+    Column("notice", Text, nullable=False),
+    Column("basis", _Slug, nullable=False),
+    Column("released", Boolean, nullable=False),
+    Index("uq_consent_terms_said", "purpose", "state", "notice", "basis", "released", unique=True),
+)
+"""The different things that people have said; a few dozen rows for millions of people."""
+
 consents = Table(
     "consents",
     metadata,
     Column("no", _Number, primary_key=True),
-    Column("subject_no", _Number, nullable=False),
-    Column("purpose", _Slug, nullable=False),
-    Column("state", _Slug, nullable=False),
-    Column("notice", Text, nullable=False),
-    Column("valid_from", _Time, nullable=False),
-    Column("valid_until", _Time),
-    Index("ix_consents_subject_no_purpose", "subject_no", "purpose"),
+    Column("terms_no", ForeignKey("consent_terms.no"), nullable=False),
+    Column("said_at", _Number, nullable=False),
+    Column("valid_from", _Number, nullable=False),
+    Column("valid_until", _Number),
+    Column("subject_no", _Number),
+    Column("subject_set", LargeBinary),
+    Column("recorded_at", _Time, nullable=False),
+    Index(
+        "ix_consents_subject_no",
+        "subject_no",
+        sqlite_where=_present("subject_no"),
+        postgresql_where=_present("subject_no"),
+    ),
 )
+"""Who said it, and when: one person (`subject_no`), or all who said the same at the same second (`subject_set`). Times are UTC
+seconds since 1970: millions of rows go into arrays without being parsed."""
+
+consent_records = Table(
+    "consent_records",
+    metadata,
+    Column("subject_no", _Number, primary_key=True),
+    Column("consent_no", _Number, primary_key=True),
+    Column("record_id", Text, nullable=False, index=True),
+    Column("release_sha256", String(64)),
+    sqlite_with_rowid=False,
+)
+"""What one person's record has of its own: the id it came with, the digest of a written release. Rows only where there is one."""
+
+residents = Table(
+    "residents",
+    metadata,
+    Column("jurisdiction", _Slug, primary_key=True),
+    Column("subject_set", LargeBinary, nullable=False),
+)
+
+retention_schedule = Table(
+    "retention_schedule",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("data_class", _Slug, nullable=False),
+    Column("days", Integer, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+"""How long a class of data is kept; the last entry of a class counts, and a class without one is refused (R31, R32)."""
 
 batches = Table(
     "batches",
@@ -212,7 +390,11 @@ batches = Table(
     Column("root", LargeBinary(32), nullable=False),
     Column("person_id", _Slug, nullable=False),
     Column("at", _Time, nullable=False),
+    Column("channel_id", _Slug),
+    Column("subject_column", LargeBinary, nullable=False, server_default=""),
 )
+"""`subject_column`: the person in each item of the batch, little-endian 32-bit numbers from `first_item` on, 0 for nobody known:
+who is in millions of items, without reading their rows."""
 
 datasets = Table(
     "datasets",
@@ -299,6 +481,8 @@ orders = Table(
     Column("opened_by", _Slug, nullable=False),
     Column("at", _Time, nullable=False),
     Column("scope", LargeBinary, nullable=False),
+    Column("kind", _Slug, nullable=False, server_default="instrument"),
+    Column("selector", Text, nullable=False, server_default="{}"),
 )
 
 order_events = Table(
@@ -331,6 +515,65 @@ approvals = Table(
     Column("at", _Time, nullable=False),
     Index("uq_approvals_plan_id_person_id", "plan_id", "person_id", unique=True),
 )
+
+recipients = Table(
+    "recipients",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("contact", Text, nullable=False),
+    Column("category", _Slug, nullable=False),
+    Column("geography", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+disclosures = Table(
+    "disclosures",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("kind", _Slug, nullable=False),
+    Column("recipient_id", _Slug),
+    Column("disclosed_on", String(10), nullable=False),
+    Column("item_set", LargeBinary, nullable=False),
+    Column("models", Text, nullable=False),
+    Column("data_classes", Text, nullable=False),
+    Column("purpose", _Slug, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("agreement_id", _Slug),
+    Column("channel", Text, nullable=False),
+    Column("dataset_id", _Slug),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+"""Every way out: `export`, `share`, `model-delivery`, `reader` (no recipient: read inside the house)."""
+
+instructions = Table(
+    "instructions",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("order_id", ForeignKey("orders.id"), nullable=False),
+    Column("recipient_id", ForeignKey("recipients.id"), nullable=False),
+    Column("pack_sha256", String(64), nullable=False),
+    Column("due", String(10)),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+instruction_events = Table(
+    "instruction_events",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("instruction_id", ForeignKey("instructions.id"), nullable=False, index=True),
+    Column("event", _Slug, nullable=False),
+    Column("document_sha256", String(64)),
+    Column("note", Text, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+"""What became of an instruction: `replied`, `confirmed`, `forwarded`. Sharing is frozen until `confirmed` (R17)."""
 
 suppression = Table(
     "suppression",
