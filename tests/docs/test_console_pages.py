@@ -44,7 +44,9 @@ def test_an_output_that_is_not_the_commands_own_is_seen(page, old, new):
     assert bool(refresh.difference(page)) is (old != "Prose.")
 
 
-@pytest.mark.parametrize(("old", "new"), [("# exit 2", ""), ("cat file", "cat gone"), ("cat file", "exit 0; cat file")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("# exit 2", ""), ("cat file; date", "cat gone && date"), ("cat file", "exit 0; cat file")]
+)
 def test_a_command_that_exits_otherwise_breaks_the_page(page, old, new):
     page.write_text(page.read_text().replace(old, new))
     with pytest.raises(refresh.PageBroken):
