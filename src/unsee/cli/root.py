@@ -17,6 +17,7 @@ _COMMANDS = {
     "store": ("unsee.cli.registry", "Places where photos lie."),
     "source": ("unsee.cli.registry", "Where photos come from."),
     "agreement": ("unsee.cli.registry", "What givers and takers agreed."),
+    "channel": ("unsee.cli.channels", "The registered ways by which photos come in."),
     "intake": ("unsee.cli.corpus", "Take a folder of photos in."),
     "dataset": ("unsee.cli.corpus", "Freeze and show datasets."),
     "exposure": ("unsee.cli.corpus", "What falls if a source goes."),

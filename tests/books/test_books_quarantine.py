@@ -1,0 +1,73 @@
+"""Channels and quarantines as the books keep them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import PurePath
+
+import pytest
+from book_writing import DANA, PANEL, add, photo
+
+from unsee.books import channels, quarantine
+from unsee.books.database import Books
+from unsee.core.channels import Channel
+from unsee.core.errors import AlreadyExists, NotFound, WrongState
+from unsee.core.ids import ItemSet, OrderId, PersonId
+
+DROP = Channel("drop", PANEL, "sftp-drop", "/data/panel", DANA, "")
+EXPIRY = date(2026, 5, 31)
+
+
+def test_a_channel_is_added_once_and_closed_once(books: Books) -> None:
+    with books.write() as tx:
+        channels.add(tx, DROP)
+        assert channels.admission_of(tx.conn, PANEL, PurePath("/data/panel/may")).channel == "drop"
+        with pytest.raises(AlreadyExists):
+            channels.add(tx, DROP)
+        with pytest.raises(NotFound):
+            channels.add(tx, replace(DROP, id="other", source="nowhere"))
+        assert channels.close(tx, "drop", person=DANA).closed_at == tx.at
+        with pytest.raises(WrongState, match="was closed on 2026-05-01"):
+            channels.close(tx, "drop", person=DANA)
+        with pytest.raises(NotFound):
+            channels.close(tx, "nowhere", person=DANA)
+        assert "was closed" in channels.admission_of(tx.conn, PANEL, PurePath("/data/panel/may")).held
+
+
+def test_batches_of_one_intake_share_a_quarantine_and_others_do_not(books: Books) -> None:
+    with books.write() as tx:
+        first, second, third = (add(tx, photo(n)) for n in range(3))
+        name = quarantine.hold(tx, PANEL, "/in", "no channel", first, person=DANA, expires_on=EXPIRY)
+        again = quarantine.hold(tx, PANEL, "/in", "no channel", second, person=DANA, expires_on=date(2027, 1, 1))
+        other = quarantine.hold(tx, PANEL, "/in", "no channel", third, person=PersonId("ben"), expires_on=EXPIRY)
+        assert (name, again, other) == ("quarantine-0001", "quarantine-0001", "quarantine-0002")
+        held = quarantine.quarantine(tx.conn, name)
+        assert (held.items, held.expires_on) == (first | second, EXPIRY)
+        assert quarantine.quarantined(tx.conn) == first | second | third
+        quarantine.release(tx, name, person=PersonId("ada"), note="looked through")
+        assert quarantine.quarantined(tx.conn) == third
+        assert quarantine.released(tx.conn) == first | second
+        after = quarantine.hold(tx, PANEL, "/in", "no channel", add(tx, photo(9)), person=DANA, expires_on=EXPIRY)
+        assert after == "quarantine-0003", "what was decided takes nothing more in"
+
+
+def test_what_was_ordered_away_stays_barred(books: Books) -> None:
+    with books.write() as tx:
+        items = add(tx, photo(1), photo(2))
+        name = quarantine.hold(tx, PANEL, "/in", "no channel", items, person=DANA, expires_on=EXPIRY)
+        held = quarantine.quarantine(tx.conn, name)
+        assert [held.state(date(2026, 5, d)) for d in (30, 31)] == ["held", "expired"]
+        quarantine.order_erasure(tx, name, OrderId("order-0001"), person=DANA)
+        held = quarantine.quarantine(tx.conn, name)
+        assert (held.state(EXPIRY), held.order, held.released) == ("erasure-ordered", "order-0001", False)
+        assert quarantine.quarantined(tx.conn) == items
+        with pytest.raises(NotFound):
+            quarantine.release(tx, "quarantine-0009", person=DANA, note="")
+
+
+def test_nothing_is_quarantined_at_first(books: Books) -> None:
+    with books.read() as conn:
+        assert quarantine.quarantined(conn) == quarantine.released(conn) == ItemSet()
+        assert quarantine.all_quarantines(conn) == []
+        assert channels.taken_in_through(conn) == {}
