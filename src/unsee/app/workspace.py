@@ -26,7 +26,7 @@ from pathlib import Path
 
 from unsee.attest.keys import SigningKey
 from unsee.attest.log import Log
-from unsee.books import places
+from unsee.books import places, retention
 from unsee.books.database import Books, Tx
 from unsee.core.errors import InputError, NotFound, WorkspaceExists
 from unsee.core.ids import PersonId, StoreId
@@ -144,7 +144,10 @@ def create(root: Path, organisation: str, *, books_url: str | None = None) -> Wo
     operator = SigningKey.generate(secrets.token_bytes)
     operator.save(root / "keys" / "operator.pem")
     url = books_url or f"sqlite:///{(root / 'books.sqlite').resolve()}"
-    Books.open(url, create=True).close()
+    books = Books.open(url, create=True)
+    with books.write() as tx:
+        retention.start(tx)
+    books.close()
     Log.create(root / "log", origin_of(organisation), operator)
     # Written last: a directory with this file is a whole workspace.
     text = f"organisation = {_toml(organisation)}\n" + (f"books = {_toml(books_url)}\n" if books_url else "")

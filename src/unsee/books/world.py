@@ -6,8 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from unsee.books import consents, items, orders, parties
+from unsee.books import consents, items, orders, parties, residents, retention
 from unsee.core.policy import Standing, World
+from unsee.core.rules import JURISDICTIONS, RuleBook
 
 
 def as_of(conn: Connection, moment: datetime) -> World:
@@ -26,4 +27,6 @@ def as_of(conn: Connection, moment: datetime) -> World:
         blocked=orders.blocked(conn),
         opted_out=items.with_signal(conn, items.OPTED_OUT),
         erased=orders.erased(conn),
+        residents={code: items.items_of_subjects(conn, people) for code, people in residents.residents(conn).items()},
+        rules=RuleBook(JURISDICTIONS, retention.schedule(conn)),
     )
