@@ -191,7 +191,7 @@ def _judge_source(purpose: str, standing: Standing, today: date) -> Agreement | 
             f"{source.id}: collected on {source.collected_on}, when no agreement for {purpose} was in force",
         )
     # One agreement is enough, so the one that asks least of the people counts, whichever is listed first.
-    return min(lasting, key=lambda a: (a.basis == "consent", a.id))
+    return min(lasting, key=lambda a: (a.basis != NO_DATA_SUBJECT, a.basis == "consent", a.id))
 
 
 def _protect_people(
