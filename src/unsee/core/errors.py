@@ -18,7 +18,8 @@
     ├── Refused                3     a rule says no; the reasons are listed
     │   ├── PolicyRefusal
     │   ├── ApprovalRefused
-    │   └── BlockedByOrder
+    │   ├── BlockedByOrder
+    │   └── Quarantined
     ├── Incomplete             6     something was left over; what, and why, is listed
     │   ├── ResidueFound
     │   └── UnitsFailed
@@ -91,11 +92,14 @@ class MetadataError(InputError):
 
     code = "INP-004"
 
-    def __init__(self, message: str, *, file: str, line: int | None = None, field: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, file: str, line: int | None = None, field: str | None = None, next_step: str = ""
+    ) -> None:
         where = file + (f", line {line}" if line is not None else "") + (f", field {field!r}" if field else "")
+        self.reason = message.removesuffix(".")
         super().__init__(
-            f"{where}: {message.removesuffix('.')}.",
-            next_step="Mend the file and run the intake again; nothing was taken in.",
+            f"{where}: {self.reason}.",
+            next_step=next_step or "Mend the file and run the intake again; nothing was taken in.",
         )
         self.file, self.line, self.field = file, line, field
 
@@ -189,6 +193,12 @@ class BlockedByOrder(Refused):
     """An order blocks the items from any use. No override lifts it."""
 
     code = "POL-004"
+
+
+class Quarantined(Refused):
+    """Photos came by a way that is no channel: they are recorded and barred from use until a reviewer releases them."""
+
+    code = "POL-005"
 
 
 class Incomplete(UnseeError):

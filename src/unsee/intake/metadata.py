@@ -13,31 +13,27 @@ CSV with a header, or JSON Lines with one object a line; UTF-8, with or without 
 anything else      an attribute, a string
 =================  ==================================================================================================
 
-A file that breaks the format is refused as a whole, with line and field: half a consent register is worse than none.
+What breaks the format is named by line and field. A file that holds such a row is refused as a whole, for half a consent register
+is worse than none; or, where the user chose to keep the good rows, the bad ones are listed, and the photos that they may be about
+are left out.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
-from unsee.core.errors import MetadataError, UnknownPurpose
+from unsee.core.errors import InvalidValue, MetadataError, UnknownPurpose
 from unsee.core.purposes import known
-from unsee.intake.walk import Listing, escape_of, printable
+from unsee.intake.records import read_records
+from unsee.intake.walk import LeftOut, Listing, escape_of, printable
 
 CANDIDATES: Final = ("photos.csv", "photos.jsonl", "metadata.csv", "metadata.jsonl", "metadata.ndjson")
-MAX_FIELD_CHARACTERS: Final = 4_096
-MAX_LINE_BYTES: Final = 1 << 20
-MAX_COLUMNS: Final = 256
-_OWN_FIELDS: Final = frozenset(
-    {"file", "person", "consent", "consent_notice", "consent_from", "consent_until", "taken"}
-)
+OWN_FIELDS: Final = frozenset({"file", "person", "consent", "consent_notice", "consent_from", "consent_until", "taken"})
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -74,12 +70,29 @@ class RefusedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that breaks the format. `file` is the photo that it describes, None where it cannot be told."""
+
+    line: int
+    field: str | None
+    reason: str
+    file: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """As printed; the photo's name is in the list of what was left out."""
+        return {"line": self.line, "field": self.field, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
-    """A metadata file as read: rows by the file they describe, and the rows that point out of the folder."""
+    """A metadata file as read: rows by the file they describe, the rows that point out of the folder, and the bad ones."""
 
     path: str
     rows: dict[str, Row]
     refused: tuple[RefusedRow, ...] = ()
+    bad: tuple[BadRow, ...] = ()
+    fields: Mapping[str, int] = field(default_factory=dict)
+    """The attributes that rows give a value to, each with the line where it does so first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,8 @@ class Pairing:
     """Rows without a file, or with a name that leads out of the folder."""
     without_row: tuple[str, ...]
     """Files that no row describes: the person in them is unknown."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files that a bad row describes, or may describe."""
 
 
 def find_metadata(folder: Path, explicit: Path | None = None) -> Path | None:
@@ -111,35 +126,77 @@ def find_metadata(folder: Path, explicit: Path | None = None) -> Path | None:
     return found[0] if found else None
 
 
-def read_metadata(path: Path) -> Metadata:
+def read_metadata(path: Path, *, keep_good: bool = False) -> Metadata:
     """All rows of a CSV (`.csv`) or JSON Lines (any other suffix) file.
 
+    Args:
+        keep_good: list bad rows instead of refusing the file for them.
     Raises:
-        MetadataError: with file, line and field: not UTF-8, no `file` column, a column twice, a row too long or too short, a file
-            described twice, an unknown purpose, a bad or reversed date, a field that is too long, JSON that is no object.
+        MetadataError: with file, line and field: no `file` column, a column twice, another encoding; and unless `keep_good`: a row
+            that is no UTF-8, too long or too short, a file described twice, an unknown purpose, a bad or reversed date, a field
+            that is too long or holds what is no character, JSON that is no object.
     Cost: about 5 µs and 1 kB of memory for each row.
     """
     name = str(path)
-    records = _csv_records(path, name) if path.suffix.lower() == ".csv" else _json_records(path, name)
     rows: dict[str, Row] = {}
     refused: list[RefusedRow] = []
+    bad: list[BadRow] = []
+    fields: dict[str, int] = {}
     seen: dict[str, int] = {}
-    for line, fields in records:
-        spelled = fields.get("file", "")
-        if not spelled:
-            raise MetadataError("it is empty; every row names its photo", file=name, line=line, field="file")
-        why = escape_of(spelled)
-        file = spelled if why else str(PurePosixPath(spelled))
-        if file in seen:
-            raise MetadataError(
-                f"{file!r} is described already in line {seen[file]}", file=name, line=line, field="file"
+    for record in read_records(path):
+        file = _spelled(record.fields.get("file", ""))
+        fault = record.fault or _fault_of_name(file, seen, name, record.line)
+        if fault is None and (why := escape_of(file)) is not None:
+            refused.append(RefusedRow(printable(file), record.line, why))
+        elif fault is None:
+            try:
+                rows[file] = _row(file, record.fields, name, record.line)
+                for attribute, _value in rows[file].attributes:
+                    fields.setdefault(attribute, record.line)
+            except MetadataError as error:
+                fault = error
+        if fault is not None:
+            if not keep_good:
+                raise fault
+            bad.append(BadRow(fault.line or record.line, fault.field, fault.reason, file or None))
+            rows.pop(file, None)  # of two rows for one photo neither is believed
+        if file:
+            seen.setdefault(file, record.line)
+    return Metadata(name, rows, tuple(refused), tuple(bad), fields)
+
+
+def leave_out(metadata: Metadata, fields: Collection[str]) -> Metadata:
+    """The same without these attributes.
+
+    Raises:
+        InvalidValue: a field has a meaning of its own, or no row has it.
+    """
+    for one in fields:
+        if one in OWN_FIELDS:
+            raise InvalidValue(f"The field {one!r} says whose photo it is; it cannot be left out.")
+        if one not in metadata.fields:
+            raise InvalidValue(
+                f"No row of {metadata.path} has a value in the field {one!r}.",
+                next_step="Its attributes: " + (", ".join(sorted(metadata.fields)) or "none") + ".",
             )
-        seen[file] = line
-        if why is not None:
-            refused.append(RefusedRow(printable(file), line, why))
-        else:
-            rows[file] = _row(file, fields, name, line)
-    return Metadata(name, rows, tuple(refused))
+    gone = frozenset(fields)
+    rows = {
+        file: replace(row, attributes=tuple(a for a in row.attributes if a[0] not in gone))
+        for file, row in metadata.rows.items()
+    }
+    return replace(metadata, rows=rows, fields={f: n for f, n in metadata.fields.items() if f not in gone})
+
+
+def _fault_of_name(file: str, seen: Mapping[str, int], name: str, line: int) -> MetadataError | None:
+    if not file:
+        return MetadataError("it is empty; every row names its photo", file=name, line=line, field="file")
+    if file in seen:
+        return MetadataError(f"{file!r} is described already in line {seen[file]}", file=name, line=line, field="file")
+    return None
+
+
+def _spelled(file: str) -> str:
+    return file if not file or escape_of(file) else str(PurePosixPath(file))
 
 
 def pair(listing: Listing, metadata: Metadata | None) -> Pairing:
@@ -153,26 +210,46 @@ def pair(listing: Listing, metadata: Metadata | None) -> Pairing:
         for file, row in metadata.rows.items()
         if file not in there
     )
+    left_out = _left_out(listing, metadata)
+    gone = {one.file for one in left_out}
     return Pairing(
         {file: row for file, row in metadata.rows.items() if file in there},
         tuple(sorted((*metadata.refused, *missing), key=lambda one: one.line)),
-        tuple(file for file in listing.files if file not in metadata.rows),
+        tuple(file for file in listing.files if file not in metadata.rows and file not in gone),
+        left_out,
     )
 
 
-def _row(file: str, fields: dict[str, str], name: str, line: int) -> Row:
+def _left_out(listing: Listing, metadata: Metadata) -> tuple[LeftOut, ...]:
+    """The photos of bad rows. Where a bad row does not tell its photo, it may be any that no other row describes."""
+    if not metadata.bad:
+        return ()
+    described = {one.file: one for one in reversed(metadata.bad) if one.file is not None}
+    nameless = [one for one in metadata.bad if one.file is None]
+    found = []
+    for file in listing.files:
+        if file in described:
+            found.append(LeftOut(file, f"its row, line {described[file].line} of the metadata, cannot be used"))
+        elif nameless and file not in metadata.rows:
+            found.append(
+                LeftOut(file, f"no row describes it, and line {nameless[0].line} of the metadata cannot be read")
+            )
+    return tuple(found)
+
+
+def _row(file: str, fields: Mapping[str, str], name: str, line: int) -> Row:
     person = fields.get("person") or None
     return Row(
         file=file,
         line=line,
         person=person,
-        attributes=tuple(sorted((k, v) for k, v in fields.items() if k not in _OWN_FIELDS and v)),
+        attributes=tuple(sorted((k, v) for k, v in fields.items() if k not in OWN_FIELDS and v)),
         consent=_consent(fields, person, name, line),
         taken=_day(fields, "taken", name, line),
     )
 
 
-def _consent(fields: dict[str, str], person: str | None, name: str, line: int) -> ConsentClaim | None:
+def _consent(fields: Mapping[str, str], person: str | None, name: str, line: int) -> ConsentClaim | None:
     purposes = tuple(dict.fromkeys(p.strip() for p in fields.get("consent", "").split(";") if p.strip()))
     first, last = (_day(fields, field, name, line) for field in ("consent_from", "consent_until"))
     if not purposes:
@@ -198,7 +275,7 @@ def _consent(fields: dict[str, str], person: str | None, name: str, line: int) -
     return ConsentClaim(purposes, notice, first, last)
 
 
-def _day(fields: dict[str, str], field: str, name: str, line: int) -> date | None:
+def _day(fields: Mapping[str, str], field: str, name: str, line: int) -> date | None:
     text = fields.get(field, "")
     if not text:
         return None
@@ -208,132 +285,3 @@ def _day(fields: dict[str, str], field: str, name: str, line: int) -> date | Non
     except ValueError:
         pass
     raise MetadataError(f"{text[:40]!r} is not a day as YYYY-MM-DD", file=name, line=line, field=field)
-
-
-def _lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines as text; each within `MAX_LINE_BYTES`."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise MetadataError(f"it cannot be opened: {error.strerror}", file=name) from error
-    with file:
-        number = 0
-        while raw := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(raw) > MAX_LINE_BYTES:
-                raise MetadataError(f"the line is longer than {MAX_LINE_BYTES:,} bytes", file=name, line=number)
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                hint = "; it looks like UTF-16" if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-                raise MetadataError(
-                    f"it is not UTF-8 (byte {error.start + 1} of the line){hint}", file=name, line=number
-                ) from error
-            yield number, text
-
-
-def _csv_records(path: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.reader((text for _, text in _lines(path, name)), strict=True)
-    header: list[str] | None = None
-    while True:
-        line = reader.line_num + 1  # where the record begins; quoted fields may span lines
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise MetadataError(f"it is not CSV: {error}", file=name, line=reader.line_num) from error
-        if fields is None:
-            break
-        if header is None:
-            header = _header(fields, name)
-            continue
-        if not fields:
-            continue  # an empty line holds nothing that could be lost
-        if len(fields) != len(header):
-            raise MetadataError(f"the row has {len(fields)} fields, the header {len(header)}", file=name, line=line)
-        record = {key: value.strip() for key, value in zip(header, fields, strict=True)}
-        _check_lengths(record, name, line)
-        yield line, record
-    if header is None:
-        raise MetadataError("it is empty; its first line names the columns", file=name)
-
-
-def _header(fields: list[str], name: str) -> list[str]:
-    header = [field.strip() for field in fields]
-    if len(header) > MAX_COLUMNS:
-        raise MetadataError(f"it has {len(header)} columns, more than {MAX_COLUMNS}", file=name, line=1)
-    for at, column in enumerate(header):
-        if not column:
-            raise MetadataError(f"column {at + 1} has no name", file=name, line=1)
-        if column in header[:at]:
-            raise MetadataError("the column is there twice", file=name, line=1, field=column)
-    if "file" not in header:
-        raise MetadataError("the column is missing; it names the photo of each row", file=name, line=1, field="file")
-    return header
-
-
-def _json_records(path: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    for line, text in _lines(path, name):
-        if not text.strip():
-            continue
-        try:
-            value = json.loads(
-                text,
-                object_pairs_hook=_Pairs,
-                parse_int=str,  # numbers stay as they are written
-                parse_float=str,
-                parse_constant=_no_constant,
-            )
-        except (ValueError, RecursionError) as error:
-            raise MetadataError(f"it is not JSON: {error}", file=name, line=line) from error
-        if not isinstance(value, _Pairs):
-            raise MetadataError("the line is not a JSON object", file=name, line=line)
-        if len(value) > MAX_COLUMNS:
-            raise MetadataError(f"it has {len(value)} fields, more than {MAX_COLUMNS}", file=name, line=line)
-        record: dict[str, str] = {}
-        for key, inner in value:
-            if key in record:
-                raise MetadataError("the field is there twice", file=name, line=line, field=key)
-            record[key] = _scalar(inner, key, name, line)
-        if "file" not in record:
-            raise MetadataError("the field is missing; it names the photo", file=name, line=line, field="file")
-        _check_lengths(record, name, line)
-        yield line, record
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as written, so that a key that is there twice is seen."""
-
-
-def _no_constant(text: str) -> str:
-    raise ValueError(f"{text} is not a JSON value")
-
-
-def _scalar(value: Any, field: str, name: str, line: int) -> str:
-    """The value as text; a list of purposes is joined."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value.strip()
-    if field == "consent" and type(value) is list and all(isinstance(one, str) for one in value):
-        return ";".join(value)
-    raise MetadataError("the value is neither text, number, truth value nor null", file=name, line=line, field=field)
-
-
-def _check_lengths(record: dict[str, str], name: str, line: int) -> None:
-    for field, value in record.items():
-        if len(value) > MAX_FIELD_CHARACTERS or len(field) > MAX_FIELD_CHARACTERS:
-            raise MetadataError(
-                f"it is longer than {MAX_FIELD_CHARACTERS:,} characters", file=name, line=line, field=field[:80]
-            )
-        try:
-            value.encode()
-            field.encode()
-        except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair
-            raise MetadataError(
-                "it holds half a surrogate pair, which is no character",
-                file=name,
-                line=line,
-                field=printable(field[:80]),
-            ) from error
