@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import PurePath
 
 import pytest
-from book_writing import DANA, PANEL, add, photo
+from book_writing import DANA, NOW, PANEL, add, open_books, photo
+from hypothesis import given
+from hypothesis import strategies as st
 
-from unsee.books import channels, quarantine
+from unsee.books import channels, parties, quarantine, world
 from unsee.books.database import Books
 from unsee.core.channels import Channel
 from unsee.core.errors import AlreadyExists, NotFound, WrongState
-from unsee.core.ids import ItemSet, OrderId, PersonId
+from unsee.core.ids import AgreementId, ItemSet, OrderId, PersonId
+from unsee.core.parties import Agreement, AgreementStatus
+from unsee.core.policy import decide
 
 DROP = Channel("drop", PANEL, "sftp-drop", "/data/panel", DANA, "")
 EXPIRY = date(2026, 5, 31)
+PAPER = Agreement(
+    AgreementId("paper"), PANEL, ("giver",), ("evaluate",), date(2024, 1, 1), None, "0" * 64, basis="no-data-subject"
+)
 
 
 def test_a_channel_is_added_once_and_closed_once(books: Books) -> None:
@@ -71,3 +79,33 @@ def test_nothing_is_quarantined_at_first(books: Books) -> None:
         assert quarantine.quarantined(conn) == quarantine.released(conn) == ItemSet()
         assert quarantine.all_quarantines(conn) == []
         assert channels.taken_in_through(conn) == {}
+
+
+@given(
+    batches=st.lists(st.tuples(st.integers(1, 3), st.booleans(), st.booleans()), max_size=5),
+)
+def test_quarantine_takes_away_and_release_gives_back_and_neither_permits_more(template, tmp_path_factory, batches):
+    path = shutil.copy(template, tmp_path_factory.mktemp("law") / "books.sqlite")
+    books = open_books(path)
+    with books.write() as tx:
+        parties.draft_agreement(tx, PAPER, person=DANA)
+        parties.move_agreement(tx, PAPER.id, AgreementStatus.APPROVED, person=DANA, note="")
+    barred, number = ItemSet(), 0
+    for size, held, released in batches:
+        with books.write() as tx:
+            new = add(tx, *(photo(number + n) for n in range(size)))
+            number += size
+            if held:
+                name = quarantine.hold(tx, PANEL, f"/in/{number}", "why", new, person=DANA, expires_on=EXPIRY)
+                if released:
+                    quarantine.release(tx, name, person=PersonId("ada"), note="")
+                else:
+                    barred |= new
+        with books.read() as conn:
+            everything = parties.items_of_source(conn, PANEL)
+            answer = decide("evaluate", everything, world.as_of(conn, NOW), today=NOW.date())
+        assert answer.permitted == everything - barred
+        assert [(r.code, r.items, r.overridable) for r in answer.refusals] == (
+            [("quarantined", barred, False)] if barred else []
+        )
+    books.close()

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from unsee.books import consents, items, orders, parties, residents, retention
+from unsee.books import consents, items, orders, parties, quarantine, residents, retention
 from unsee.core.policy import Standing, World
 from unsee.core.rules import JURISDICTIONS, RuleBook
 
@@ -27,6 +27,7 @@ def as_of(conn: Connection, moment: datetime) -> World:
         blocked=orders.blocked(conn),
         opted_out=items.with_signal(conn, items.OPTED_OUT),
         erased=orders.erased(conn),
+        quarantined=quarantine.quarantined(conn),
         residents={code: items.items_of_subjects(conn, people) for code, people in residents.residents(conn).items()},
         rules=RuleBook(JURISDICTIONS, retention.schedule(conn)),
     )
