@@ -8,9 +8,10 @@ import pytest
 from book_writing import DANA, NOW, PANEL, add, photo
 
 from unsee.books import consents, items, orders, parties, world
+from unsee.core.consent import Consent, ConsentState
 from unsee.core.ids import AgreementId, ItemSet, OrderId, SubjectNo
 from unsee.core.orders import Order, OrderState
-from unsee.core.parties import Agreement, AgreementStatus, Consent, ConsentState
+from unsee.core.parties import Agreement, AgreementStatus
 from unsee.core.policy import decide
 
 CONTRACT = Agreement(
@@ -32,7 +33,7 @@ def ask(books):
 
 
 def consent(person, state=ConsentState.GIVEN, since=NOW):
-    return Consent(SubjectNo(person), "train", state, "notice 1", since)
+    return Consent(SubjectNo(person), "train", state, "notice 1", since, since)
 
 
 def test_a_photo_is_used_only_while_every_paper_stands(books, ask):

@@ -12,9 +12,10 @@ import pytest
 from small_corpus import ADA, MEMBERS, OKCUPID, PANEL, TRAIN, Corpus, innocent
 from unsee.app import registry
 from unsee.books import consents
+from unsee.core.consent import Consent, ConsentState
 from unsee.core.errors import BlockedByOrder, NotFound, PolicyRefusal, StoreError, Tampered
 from unsee.core.ids import ItemSet, SubjectNo
-from unsee.core.parties import AgreementStatus, Consent, ConsentState
+from unsee.core.parties import AgreementStatus
 from unsee.training.reader import judge
 
 
@@ -73,7 +74,8 @@ def test_a_withdrawn_consent_bars_the_set(small: Corpus) -> None:
     (subject,) = small.sql("SELECT subject_no FROM items WHERE id = 14")[0]
     assert isinstance(subject, int)
     with small.ws.books.write() as tx:
-        word = Consent(SubjectNo(subject), TRAIN, ConsentState.WITHDRAWN, "letter", datetime(2024, 6, 1, tzinfo=UTC))
+        day = datetime(2024, 6, 1, tzinfo=UTC)
+        word = Consent(SubjectNo(subject), TRAIN, ConsentState.WITHDRAWN, "letter", day, day)
         consents.record(tx, [word])
     with pytest.raises(PolicyRefusal) as caught:
         small.open_dataset("faces-panel")

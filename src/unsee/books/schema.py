@@ -345,6 +345,12 @@ consents = Table(
         sqlite_where=_present("subject_no"),
         postgresql_where=_present("subject_no"),
     ),
+    Index(
+        "ix_consents_said_at",
+        "said_at",
+        sqlite_where=_present("subject_set"),
+        postgresql_where=_present("subject_set"),
+    ),
 )
 """Who said it, and when: one person (`subject_no`), or all who said the same at the same second (`subject_set`). Times are UTC
 seconds since 1970: millions of rows go into arrays without being parsed."""

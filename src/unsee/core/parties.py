@@ -1,12 +1,12 @@
-"""Sources, agreements, declared interests, consent, and the people who act: frozen values."""
+"""Sources, agreements, declared interests, and the people who act: frozen values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 
-from unsee.core.ids import AgreementId, PersonId, SourceId, SubjectNo
+from unsee.core.ids import AgreementId, PersonId, SourceId
 
 
 class SourceKind(StrEnum):
@@ -100,22 +100,3 @@ class Interest:
     person: PersonId | None = None
     source: SourceId | None = None
     """The source whose hand-over it touches, where it was declared for one."""
-
-
-class ConsentState(StrEnum):
-    """A person's yes or no. A withdrawal is a new fact, not an edit."""
-
-    GIVEN = "given"
-    WITHDRAWN = "withdrawn"
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """One person's yes or no to one purpose, under one notice, for a time."""
-
-    subject: SubjectNo
-    purpose: str
-    state: ConsentState
-    notice: str
-    valid_from: datetime
-    valid_until: datetime | None = None

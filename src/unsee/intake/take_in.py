@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 
 from unsee.books import consents, items, orders, parties, places
 from unsee.books.database import Books, Tx
+from unsee.core.consent import Consent, ConsentState
 from unsee.core.errors import BlockedByOrder, PolicyRefusal
 from unsee.core.ids import ItemId, PersonId, SourceId, SubjectNo
 from unsee.core.orders import OrderState
-from unsee.core.parties import Consent, ConsentState
 from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
 from unsee.intake.classes import DEMOGRAPHICS, EXIF, LOCATION, class_of
@@ -368,25 +368,28 @@ class _Writing:
 
     def _write_people(self, files: Sequence[str], subjects: Mapping[str, SubjectNo]) -> None:
         attributes: list[tuple[SubjectNo, str, str, str]] = []
-        said: dict[tuple[SubjectNo, str], Consent] = {}
+        said: list[Consent] = []
         for file in files:
             row = self.rows.get(file)
             if row is None or not row.person:
                 continue
             subject = subjects[row.person]
             attributes.extend((subject, n, DEMOGRAPHICS, v) for n, v in row.attributes if class_of(n) == DEMOGRAPHICS)
-            if row.consent is not None:
-                for purpose in row.consent.purposes:
-                    said[(subject, purpose)] = Consent(
-                        subject,
-                        purpose,
-                        ConsentState.GIVEN,
-                        row.consent.notice,
-                        datetime.combine(row.consent.valid_from, time.min, UTC),
-                        datetime.combine(row.consent.valid_until, time.max, UTC) if row.consent.valid_until else None,
-                    )
+            claim = row.consent
+            if claim is None:
+                continue
+            begins = datetime.combine(claim.valid_from, time.min, UTC)
+            if begins > self.tx.now:
+                # When it was said is not known, and a day to come would outlast a withdrawal made before it.
+                self.done.notes['consent that begins in the future; hand it in with "unsee consent import"'] += 1
+                continue
+            ends = datetime.combine(claim.valid_until, time.max, UTC) if claim.valid_until else None
+            said.extend(
+                Consent(subject, purpose, ConsentState.GIVEN, claim.notice, begins, begins, ends)
+                for purpose in claim.purposes
+            )
         items.set_subject_attributes(self.tx, attributes)
-        self.done.consents += consents.record(self.tx, list(said.values()))
+        self.done.consents += consents.record(self.tx, said)
 
 
 def pseudonym(key: bytes, source: SourceId, person: str) -> bytes:

@@ -282,6 +282,8 @@ def _move_consents(conn: sa.Connection) -> None:
     op.create_index(
         "ix_consents_subject_no", "consents", ["subject_no"], sqlite_where=present, postgresql_where=present
     )
+    shared = sa.text("subject_set IS NOT NULL")
+    op.create_index("ix_consents_said_at", "consents", ["said_at"], sqlite_where=shared, postgresql_where=shared)
     terms: dict[tuple[str, str, str], int] = {}
     for said, numbers in people.items():
         purpose, state, notice, begins, ends = said
