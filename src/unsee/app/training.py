@@ -20,7 +20,7 @@ from unsee.core.ids import DatasetId, ModelId, PersonId, RunId, slug
 from unsee.core.lineage import Node
 from unsee.training import face_recogniser
 from unsee.training.face_recogniser import Progress, Trained
-from unsee.training.reader import Reader, open_reader
+from unsee.training.reader import NOBODY, Reader, open_reader
 from unsee.training.recipe import Recipe
 from unsee.training.recorder import file_digests, record_run
 
@@ -57,7 +57,7 @@ def train(
         if any(m.id == model_id for m in training.all_models(conn)):
             raise AlreadyExists("model", model_id)
         run_id = _free_run(conn, model_id)
-    reader = open_dataset(ws, dataset, "train-face-recognition")
+    reader = open_dataset(ws, dataset, "train-face-recognition", person=person)
     nameless = len(reader) - len(reader.people)
     if nameless:
         raise InputError(
@@ -171,13 +171,13 @@ def evaluation_of(ws: Workspace, model: str, on: str) -> Any:
     return Evaluation.from_json(found["evaluation"])
 
 
-def open_dataset(ws: Workspace, name: str, purpose: str) -> Reader:
-    """Open a dataset through the permitted reader."""
+def open_dataset(ws: Workspace, name: str, purpose: str, *, person: PersonId = NOBODY) -> Reader:
+    """Open a dataset through the permitted reader; the opening stands in the register of disclosures."""
     with ws.books.read() as conn:
         dataset = training.dataset(conn, DatasetId(name))
     stores = ws.stores()
     with ws.act() as tx:
-        return open_reader(tx, dataset, purpose, stores)
+        return open_reader(tx, dataset, purpose, stores, person=person)
 
 
 def require_model(ws: Workspace, name: str) -> training.Model:

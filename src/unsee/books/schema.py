@@ -551,10 +551,12 @@ disclosures = Table(
     Column("agreement_id", _Slug),
     Column("channel", Text, nullable=False),
     Column("dataset_id", _Slug),
+    Column("note", Text, nullable=False, server_default=""),
     Column("person_id", _Slug, nullable=False),
     Column("at", _Time, nullable=False),
 )
-"""Every way out: `export`, `share`, `model-delivery`, `reader` (no recipient: read inside the house)."""
+"""Every way out: `export`, `share`, `model-delivery`, `reader` (no recipient: read inside the house). A `reader` row has an empty
+`item_set`: its dataset, which never changes, says what was read; openings are many, and sets can be large."""
 
 instructions = Table(
     "instructions",
@@ -562,6 +564,8 @@ instructions = Table(
     Column("id", _Slug, primary_key=True),
     Column("order_id", ForeignKey("orders.id"), nullable=False),
     Column("recipient_id", ForeignKey("recipients.id"), nullable=False),
+    Column("item_set", LargeBinary, nullable=False),
+    Column("models", Text, nullable=False),
     Column("pack_sha256", String(64), nullable=False),
     Column("due", String(10)),
     Column("person_id", _Slug, nullable=False),

@@ -25,6 +25,8 @@ _COMMANDS = {
     "evaluate": ("unsee.cli.models", "Measure a model on held-out people."),
     "compare": ("unsee.cli.models", "Accuracy and group differences before and after."),
     "model": ("unsee.cli.models", "Models, and what they have seen."),
+    "recipient": ("unsee.cli.recipients", "Who else got it, and what they were told."),
+    "disclosures": ("unsee.cli.recipients", "Every way out; who got what, or that nobody did."),
     "order": ("unsee.cli.orders", "Orders that demand erasure."),
     "plan": ("unsee.cli.orders", "What will go and why; changes nothing."),
     "approve": ("unsee.cli.orders", "Sign a plan."),

@@ -19,7 +19,8 @@
     │   ├── PolicyRefusal
     │   ├── ApprovalRefused
     │   ├── BlockedByOrder
-    │   └── Quarantined
+    │   ├── Quarantined
+    │   └── SharingFrozen
     ├── Incomplete             6     something was left over; what, and why, is listed
     │   ├── ResidueFound
     │   └── UnitsFailed
@@ -199,6 +200,12 @@ class Quarantined(Refused):
     """Photos came by a way that is no channel: they are recorded and barred from use until a reviewer releases them."""
 
     code = "POL-005"
+
+
+class SharingFrozen(Refused):
+    """An order reaches what this recipient got, and it has not confirmed yet that it is gone (R17)."""
+
+    code = "POL-007"
 
 
 class Incomplete(UnseeError):

@@ -23,6 +23,10 @@ RunId = NewType("RunId", str)
 ModelId = NewType("ModelId", str)
 OrderId = NewType("OrderId", str)
 PlanId = NewType("PlanId", str)
+RecipientId = NewType("RecipientId", str)
+"""Somebody outside to whom data or models went."""
+InstructionId = NewType("InstructionId", str)
+"""What one recipient was told to do under one order."""
 
 ItemId = NewType("ItemId", int)
 SubjectNo = NewType("SubjectNo", int)

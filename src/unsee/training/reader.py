@@ -10,14 +10,17 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from unsee.books import facts, items, places, world
+from unsee.books import disclosures, facts, items, places, world
 from unsee.books.database import Books, Tx
 from unsee.books.training import Dataset
 from unsee.core.errors import BlockedByOrder, PolicyRefusal, StoreError, Tampered
-from unsee.core.ids import ItemId, ItemSet, StoreId, SubjectNo
+from unsee.core.ids import ItemId, ItemSet, PersonId, StoreId, SubjectNo
 from unsee.core.policy import Decision, decide, summary
 from unsee.core.purposes import covers
+from unsee.core.sharing import Disclosure, DisclosureKind
 from unsee.stores.contract import Store
+
+NOBODY = PersonId("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,24 @@ def judge(books: Books, candidates: ItemSet, purpose: str) -> Decision:
         return decide(purpose, candidates, world.as_of(conn, moment), today=moment.date())
 
 
-def open_reader(tx: Tx, dataset: Dataset, purpose: str, stores: Mapping[StoreId, Store]) -> Reader:
-    """Open a dataset for a purpose that its own covers; the opening is a fact of the transaction.
+def open_reader(
+    tx: Tx,
+    dataset: Dataset,
+    purpose: str,
+    stores: Mapping[StoreId, Store],
+    *,
+    person: PersonId = NOBODY,
+    disclosed: bool = False,
+) -> Reader:
+    """Open a dataset for a purpose that its own covers; the opening is a fact of the transaction, and in the register (R18).
 
+    Args:
+        tx: the transaction that the opening is written in.
+        dataset: what is read.
+        purpose: what for.
+        stores: where the photos lie.
+        person: who reads; `NOBODY` where nobody is named.
+        disclosed: the caller has the photos in the register already, as a way out; nothing is written here.
     Raises:
         BlockedByOrder: an order blocks or has erased some of its items.
         PolicyRefusal: the purpose is not the dataset's, or policy permits less than it did when the set was frozen, and no override
@@ -112,14 +130,8 @@ def open_reader(tx: Tx, dataset: Dataset, purpose: str, stores: Mapping[StoreId,
             store_no, object_name = objects[row.object_no]
             found.setdefault(row.item_id, []).append((names[store_no], object_name, row.selector))
     digests = items.digests_of(tx.conn, dataset.items)
-    facts.record(
-        tx,
-        "ReaderOpened",
-        dataset=dataset.id,
-        purpose=purpose,
-        items=len(dataset.items),
-        overridden=dataset.override is not None,
-    )
+    if not disclosed:
+        _register(tx, dataset, purpose, person)
     return Reader(
         dataset=dataset,
         purpose=purpose,
@@ -128,4 +140,32 @@ def open_reader(tx: Tx, dataset: Dataset, purpose: str, stores: Mapping[StoreId,
         _places={item: tuple(places_) for item, places_ in found.items()},
         _sha256={i: sha.tobytes() for i, sha in zip(digests.ids.tolist(), digests.sha256, strict=True)},
         _stores=stores,
+    )
+
+
+def _register(tx: Tx, dataset: Dataset, purpose: str, person: PersonId) -> None:
+    facts.record(
+        tx,
+        "ReaderOpened",
+        dataset=dataset.id,
+        purpose=purpose,
+        items=len(dataset.items),
+        overridden=dataset.override is not None,
+    )
+    disclosures.record(
+        tx,
+        Disclosure(
+            kind=DisclosureKind.READER,
+            recipient=None,
+            disclosed_on=tx.now.date(),
+            items=dataset.items,
+            models=(),
+            data_classes=("photo",),
+            purpose=purpose,
+            basis="overridden policy" if dataset.override is not None else "permitted by policy",
+            agreement=None,
+            channel="permitted reader",
+            dataset=dataset.id,
+            person=person,
+        ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections import defaultdict
 from datetime import UTC, datetime
 
@@ -34,6 +35,7 @@ def upgrade() -> None:
     _move_consents(conn)
     _fill_sets(conn)
     _fill_schedule(conn)
+    _begin_register(conn)
 
 
 def _create_tables() -> None:
@@ -74,6 +76,7 @@ def _create_tables() -> None:
         sa.Column("agreement_id", sa.String(length=64), nullable=True),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("dataset_id", sa.String(length=64), nullable=True),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
         sa.Column("person_id", sa.String(length=64), nullable=False),
         sa.Column("at", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("no", name="pk_disclosures"),
@@ -170,6 +173,8 @@ def _create_tables() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("order_id", sa.String(length=64), nullable=False),
         sa.Column("recipient_id", sa.String(length=64), nullable=False),
+        sa.Column("item_set", sa.LargeBinary(), nullable=False),
+        sa.Column("models", sa.Text(), nullable=False),
         sa.Column("pack_sha256", sa.String(length=64), nullable=False),
         sa.Column("due", sa.String(length=10), nullable=True),
         sa.Column("person_id", sa.String(length=64), nullable=False),
@@ -369,6 +374,18 @@ def _fill_schedule(conn: sa.Connection) -> None:
             ),
             {"data_class": data_class, "days": days, "basis": basis, "at": now},
         )
+
+
+def _begin_register(conn: sa.Connection) -> None:
+    """Older books kept no register of disclosures: that it begins now is a fact, and no statement reaches behind it (R18)."""
+    if conn.execute(sa.text("SELECT 1 FROM facts")).first() is None:
+        return
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    body = json.dumps({"at": now, "fact": "DisclosureRegisterBegun"}, separators=(",", ":"))
+    conn.execute(
+        sa.text("INSERT INTO facts (kind, body, salt, at) VALUES (:kind, :body, :salt, :at)"),
+        {"kind": "DisclosureRegisterBegun", "body": body, "salt": secrets.token_bytes(32), "at": now},
+    )
 
 
 def _seconds(text: str) -> int:

@@ -1,0 +1,188 @@
+"""Who else got it: the register, what it says of some items, and what stands against letting more out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+
+from sqlalchemy import Connection
+
+from unsee.app.workspace import Workspace
+from unsee.books import disclosures as register
+from unsee.books import orders, parties, recipients, training, world
+from unsee.core.errors import InputError, InvalidValue, SharingFrozen
+from unsee.core.ids import AgreementId, DatasetId, ItemSet, ModelId, OrderId, PersonId, RecipientId, SourceId
+from unsee.core.lineage import Edge, Node, closure
+from unsee.core.policy import decide
+from unsee.core.purposes import known
+from unsee.core.sharing import Disclosure, DisclosureKind, Reach, freezes
+
+SHARE = "share"
+_AFTERWARDS = "recorded afterwards"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A way out that went by other means, as somebody writes it down: exactly one of source, dataset, model."""
+
+    to: str
+    kind: str
+    on: date
+    purpose: str
+    basis: str
+    source: str | None = None
+    dataset: str | None = None
+    model: str | None = None
+    agreement: str | None = None
+    channel: str = ""
+    data_classes: tuple[str, ...] = ()
+
+
+def record(ws: Workspace, told: Told, *, person: PersonId) -> Disclosure:
+    """Write down what went out by other means, however long ago.
+
+    History is recorded also where policy would have refused it; then the entry says so for ever.
+
+    Raises:
+        NotFound: no such recipient, source, dataset, model, agreement or person.
+        InvalidValue: a kind or day that cannot be.
+        InputError: not exactly one thing is named, or it does not go with the kind.
+    """
+    kind = _kind(told)
+    purpose = known(told.purpose)
+    with ws.act() as tx:
+        conn = tx.conn
+        parties.person(conn, person)
+        recipient = recipients.recipient(conn, RecipientId(told.to))
+        if told.on > tx.now.date():
+            raise InvalidValue(f"{told.on} is not over yet; what goes out today is recorded as it goes.")
+        agreement = parties.agreement(conn, AgreementId(told.agreement)).id if told.agreement else None
+        items, models, classes = _things(conn, told)
+        subject = items if kind is not DisclosureKind.MODEL_DELIVERY else items_behind(conn, models)
+        purposes = [purpose] if kind is DisclosureKind.MODEL_DELIVERY else [SHARE, purpose]
+        reasons = objections(conn, purposes, subject, datetime.combine(told.on, time.max, UTC))
+        frozen = frozen_recipients(conn).get(recipient.id, ())
+        reasons += [f"sharing with {recipient.id} is frozen by {order}" for order in frozen]
+        note = f"{_AFTERWARDS}; policy would refuse: {'; '.join(reasons)}" if reasons else _AFTERWARDS
+        disclosure = Disclosure(
+            kind=kind,
+            recipient=recipient.id,
+            disclosed_on=told.on,
+            items=items,
+            models=models,
+            data_classes=tuple(dict.fromkeys(told.data_classes)) or classes,
+            purpose=purpose,
+            basis=told.basis,
+            agreement=agreement,
+            channel=told.channel or "not through this tool",
+            dataset=DatasetId(told.dataset) if told.dataset else None,
+            person=person,
+            note=note,
+        )
+        return replace(disclosure, no=register.record(tx, disclosure), at=tx.at)
+
+
+def listed(ws: Workspace, *, source: str | None, to: str | None, readings: bool) -> list[Disclosure]:
+    """The register: what went out, or of one source, or to one recipient; with `readings`, openings of the reader too.
+
+    Raises:
+        NotFound: no such source or recipient.
+    """
+    with ws.books.read() as conn:
+        recipient = recipients.recipient(conn, RecipientId(to)).id if to else None
+        found = register.outward(conn, recipient=recipient)
+        if readings and recipient is None:
+            found = sorted([*found, *register.openings(conn)], key=lambda d: d.no)
+        if source is not None:
+            mine = parties.items_of_source(conn, SourceId(source))
+            models = models_from(conn, mine)
+            found = [d for d in found if d.items.intersect(mine) or models & set(d.models)]
+    return found
+
+
+def require_unfrozen(conn: Connection, recipient: RecipientId) -> None:
+    """Pass where nothing freezes sharing with `recipient` (R17).
+
+    Raises:
+        SharingFrozen: an order reaches what it got, and its confirmation is not filed.
+    """
+    frozen = frozen_recipients(conn).get(recipient, ())
+    if frozen:
+        raise SharingFrozen(
+            f"Sharing with {recipient} is frozen: {', '.join(frozen)} reaches what it got, and it has not confirmed.",
+            next_step=f'Tell it with "unsee recipient instruct {frozen[0]}", file its answer with '
+            '"unsee recipient reply … --confirms".',
+        )
+
+
+def frozen_recipients(conn: Connection) -> dict[RecipientId, tuple[OrderId, ...]]:
+    """Whom sharing is frozen with, and by which orders. Cost: one intersection for each order and disclosure."""
+    told = register.outward(conn)
+    return dict(freezes(told, reaches(conn), recipients.all_instructions(conn)))
+
+
+def reaches(conn: Connection) -> list[Reach]:
+    """What each order reaches: its scope as it was received, and the models made from it. Datasets and lineage are read once."""
+    lineage = _Lineage.of(conn)
+    return [Reach(order, scope, lineage.models_from(scope)) for order, scope in orders.blocked(conn).items()]
+
+
+def models_from(conn: Connection, items: ItemSet) -> frozenset[ModelId]:
+    """Every model that learned from some of `items`, directly or through another model (R3)."""
+    return _Lineage.of(conn).models_from(items)
+
+
+def items_behind(conn: Connection, models: Iterable[ModelId]) -> ItemSet:
+    """All items that these models stand on.
+
+    Raises:
+        NotFound: no such model.
+    """
+    for model in models:
+        training.model(conn, model)
+    upwards = [Edge(e.below, e.above, e.how) for e in training.all_edges(conn)]
+    names = {r.node.name for r in closure([Node("model", m) for m in models], upwards) if r.node.kind == "dataset"}
+    return ItemSet.union(ItemSet(), *(training.dataset(conn, DatasetId(n)).items for n in sorted(names)))
+
+
+def objections(conn: Connection, purposes: Sequence[str], items: ItemSet, moment: datetime) -> list[str]:
+    """What policy has against these uses of `items` at `moment`, by what the books know today; empty where nothing."""
+    view = world.as_of(conn, moment)
+    found = [str(r) for p in dict.fromkeys(purposes) for r in decide(p, items, view, today=moment.date()).refusals]
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lineage:
+    datasets: tuple[training.Dataset, ...]
+    edges: tuple[Edge, ...]
+
+    @classmethod
+    def of(cls, conn: Connection) -> _Lineage:
+        return cls(tuple(training.all_datasets(conn)), tuple(training.all_edges(conn)))
+
+    def models_from(self, items: ItemSet) -> frozenset[ModelId]:
+        seeds = [Node("dataset", d.id) for d in self.datasets if d.items.intersect(items)]
+        return frozenset(ModelId(r.node.name) for r in closure(seeds, self.edges) if r.node.kind == "model")
+
+
+def _kind(told: Told) -> DisclosureKind:
+    allowed = [k for k in DisclosureKind if k is not DisclosureKind.READER]
+    if told.kind not in allowed:
+        raise InvalidValue(f"{told.kind!r} is no kind of disclosure.", next_step="Kinds: " + ", ".join(allowed) + ".")
+    if sum(x is not None for x in (told.source, told.dataset, told.model)) != 1:
+        raise InputError("A disclosure is of one thing.", next_step="Name a --source, a --dataset or a --model.")
+    if (told.model is not None) != (told.kind == DisclosureKind.MODEL_DELIVERY):
+        raise InputError(f"A {told.kind} is not of that thing.", next_step="A model goes with --kind model-delivery.")
+    return DisclosureKind(told.kind)
+
+
+def _things(conn: Connection, told: Told) -> tuple[ItemSet, tuple[ModelId, ...], tuple[str, ...]]:
+    if told.model is not None:
+        return ItemSet(), (training.model(conn, ModelId(told.model)).id,), ()
+    if told.source is not None:
+        giver = parties.source(conn, SourceId(told.source))
+        return parties.items_of_source(conn, giver.id), (), giver.data_classes
+    items = training.dataset(conn, DatasetId(told.dataset or "")).items
+    return items, (), ("photo", *register.classes_in_files(conn, items))

@@ -1,0 +1,204 @@
+"""`unsee recipient`, `disclosures`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from unsee.cli.output import as_person, command, done, open_workspace, print_json, say, table
+from unsee.cli.registry import DAY
+from unsee.core.ids import PersonId, RecipientId
+
+if TYPE_CHECKING:
+    from unsee.core.sharing import Disclosure, Instruction
+
+
+@click.group()
+def recipient() -> None:
+    """Who else got it, and what they were told."""
+
+
+@recipient.command("add")
+@click.argument("id")
+@click.option("--name", required=True)
+@click.option("--address", required=True)
+@click.option("--phone", required=True)
+@click.option("--contact", default="", help="Whom to write to there.")
+@click.option("--category", default="third-party", show_default=True, help="processor, partner, affiliate …")
+@click.option("--geography", default="", help="Where it is.")
+@as_person
+@command
+def recipient_add(
+    id: str,
+    name: str,
+    address: str,
+    phone: str,
+    contact: str,
+    category: str,
+    geography: str,
+    person: PersonId,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Add a recipient: orders ask for the name, address and phone of each."""
+    from unsee.app.recipients import add
+    from unsee.core.sharing import Recipient
+
+    added = add(
+        open_workspace(workspace),
+        Recipient(RecipientId(id), name, address, phone, contact, category, geography),
+        person=person,
+    )
+    if as_json:
+        print_json({"schema": "unsee/recipient/1", **added.as_json()})
+    else:
+        done(f"{added.name}, {added.address}, {added.phone}, is {added.id} ({added.category}).")
+
+
+@recipient.command("list")
+@command
+def recipient_list(workspace: str | None, as_json: bool) -> None:
+    """Every recipient, and whether sharing with it is frozen."""
+    from unsee.app.recipients import all_standings
+
+    rows = all_standings(open_workspace(workspace))
+    if as_json:
+        print_json({"schema": "unsee/recipients/1", "recipients": [r.as_json() for r in rows]})
+    else:
+        table(
+            ["id", "name", "category", "disclosures", "last", "sharing"],
+            [
+                (
+                    r.recipient.id,
+                    r.recipient.name,
+                    r.recipient.category,
+                    len(r.disclosures),
+                    max((d.disclosed_on.isoformat() for d in r.disclosures), default="–"),
+                    f"FROZEN by {', '.join(r.frozen_by)}" if r.frozen_by else "open",
+                )
+                for r in rows
+            ],
+            right=[3],
+        )
+
+
+@recipient.command("show")
+@click.argument("id")
+@command
+def recipient_show(id: str, workspace: str | None, as_json: bool) -> None:
+    """One recipient: what it got, what it was told, what it answered."""
+    from unsee.app.recipients import standing
+
+    found = standing(open_workspace(workspace), id)
+    if as_json:
+        print_json({"schema": "unsee/recipient/1", **found.as_json()})
+        return
+    who = found.recipient
+    say(
+        f"{who.id}: {who.name}, {who.address}, {who.phone}; {who.category}"
+        + (f"; {who.contact}" if who.contact else "")
+    )
+    say(f"  sharing {'FROZEN by ' + ', '.join(found.frozen_by) if found.frozen_by else 'open'}")
+    for one in found.disclosures:
+        say(f"  {disclosure_line(one)}")
+    for sent in found.instructions:
+        say(f"  {instruction_line(sent)}")
+
+
+@click.group()
+def disclosures() -> None:
+    """Every way out; who got what, or that nobody did."""
+
+
+@disclosures.command("record")
+@click.option("--to", required=True, metavar="RECIPIENT", help="Who got it.")
+@click.option("--kind", required=True, type=click.Choice(["share", "export", "model-delivery"]))
+@click.option("--source", help="Everything of this source.")
+@click.option("--dataset", help="A frozen dataset.")
+@click.option("--model", help="A model.")
+@click.option("--on", "day", required=True, type=DAY, help="The day it went out.")
+@click.option("--purpose", required=True, help="What the recipient may use it for.")
+@click.option("--basis", required=True, help="On which ground, in words.")
+@click.option("--agreement", help="The agreement it went out under.")
+@click.option("--channel", default="", help="How it went out.")
+@click.option(
+    "--data-class", "data_classes", multiple=True, help="What came along (repeat); default: all of the source."
+)
+@as_person
+@command
+def disclosures_record(
+    to: str,
+    kind: str,
+    source: str | None,
+    dataset: str | None,
+    model: str | None,
+    day: datetime,
+    purpose: str,
+    basis: str,
+    agreement: str | None,
+    channel: str,
+    data_classes: tuple[str, ...],
+    person: PersonId,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Write down what went out by other means, however long ago; also where policy would have refused it."""
+    from unsee.app.disclosures import Told, record
+
+    told = Told(to, kind, day.date(), purpose, basis, source, dataset, model, agreement, channel, data_classes)
+    found = record(open_workspace(workspace), told, person=person)
+    if as_json:
+        print_json({"schema": "unsee/disclosure/1", **found.as_json()})
+    else:
+        done(f"Disclosure {found.no} is in the register.")
+        say(f"  {disclosure_line(found)}")
+
+
+@disclosures.command("list")
+@click.option("--source", help="Only what touches this source or models made from it.")
+@click.option("--to", metavar="RECIPIENT", help="Only what this recipient got.")
+@click.option("--readings", is_flag=True, help="With the openings of the permitted reader.")
+@command
+def disclosures_list(source: str | None, to: str | None, readings: bool, workspace: str | None, as_json: bool) -> None:
+    """The register."""
+    from unsee.app.disclosures import listed
+
+    rows = listed(open_workspace(workspace), source=source, to=to, readings=readings)
+    if as_json:
+        print_json({"schema": "unsee/disclosures/1", "disclosures": [d.as_json() for d in rows]})
+        return
+    table(
+        ["no", "on", "kind", "to", "items", "models", "purpose", "by"],
+        [
+            (
+                d.no,
+                d.disclosed_on,
+                d.kind,
+                d.recipient or "(inside)",
+                f"{len(d.items):,}",
+                ", ".join(d.models) or "–",
+                d.purpose,
+                d.person,
+            )
+            for d in rows
+        ],
+        right=[0, 4],
+    )
+    for d in rows:
+        if "refuse" in d.note:
+            say(f"  {d.no}: {d.note}")
+
+
+def disclosure_line(one: Disclosure) -> str:
+    """A disclosure in one line."""
+    what = ", ".join([f"{len(one.items):,} items"] * bool(one.items) + [f"model {m}" for m in one.models])
+    note = f"; {one.note}" if one.note else ""
+    return f"{one.disclosed_on} {one.kind}: {what or 'nothing'} for {one.purpose} ({one.basis}){note}"
+
+
+def instruction_line(one: Instruction) -> str:
+    """An instruction and what became of it, in one line."""
+    came = "; ".join(f"{e.event} {e.at[:10]}" for e in one.events) or "no answer yet"
+    return f"{one.id} under {one.order}, sent {one.at[:10]}" + (f", due {one.due}" if one.due else "") + f": {came}"
