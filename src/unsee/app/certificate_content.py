@@ -6,7 +6,6 @@ import json
 import math
 import platform
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -22,11 +21,11 @@ from unsee.app.workspace import Workspace
 from unsee.attest import content as said
 from unsee.attest import receipts as receipt_books
 from unsee.attest.notes import open_checkpoint
-from unsee.books import facts, items, orders, parties, places, training
+from unsee.books import facts, items, orders, parties, places, shown, training
 from unsee.books.database import stamp
 from unsee.core.errors import InputError, WrongState
 from unsee.core.evidence import ForgettingEvidence, Gone, ModelDisposition
-from unsee.core.ids import ItemSet, ModelId, PersonId, SubjectNo
+from unsee.core.ids import ItemSet, ModelId, PersonId
 from unsee.core.orders import Order, OrderState, profile
 from unsee.erase.executor import Applied
 from unsee.erase.scope import resolve
@@ -334,13 +333,13 @@ def _decimal(value: float) -> str:
 def people_of(conn: Connection, order: Order) -> list[receipt_books.PersonOutcome]:
     """What each person in an order's scope is told. An order is certified only when all of it is gone, so all were erased."""
     scope = orders.scope_of(conn, order.id)
-    shown: Counter[SubjectNo] = Counter(items.subjects_of_items(conn, scope).values())
-    names = items.pseudonyms_of(conn, shown)
+    each = shown.items_each(conn, scope)
+    names = items.pseudonyms_of(conn, each)
     return [
         receipt_books.PersonOutcome(
             names[no], "erased", {"photo": {"erased": count, "absent": 0, "retained": 0, "failed": 0}}
         )
-        for no, count in sorted(shown.items())
+        for no, count in sorted(each.items())
     ]
 
 

@@ -115,10 +115,10 @@ def _select(conn: Connection, selection: Selection) -> ItemSet:
     if selection.of is not None:
         chosen &= training.dataset(conn, DatasetId(selection.of)).items
     for other in selection.without_people_of:
-        people = set(items.subjects_of_items(conn, training.dataset(conn, DatasetId(other)).items).values())
+        people = items.people_in(conn, training.dataset(conn, DatasetId(other)).items)
         chosen -= items.items_of_subjects(conn, people)
     if selection.drop_people:
-        people = set(items.subjects_of_items(conn, chosen).values())
+        people = items.people_in(conn, chosen)
         if selection.drop_people > len(people):
             raise InputError(f"{selection.drop_people} people cannot be left out of {len(people)}.")
         dropped = random.Random(selection.seed).sample(sorted(people), selection.drop_people)  # noqa: S311  # a draw, no secret

@@ -68,7 +68,7 @@ def exposure(ws: Workspace) -> list[Exposure]:
                     lawful,
                     why or "approved agreement in force",
                     len(mine),
-                    len(set(items.subjects_of_items(conn, mine).values())),
+                    len(items.people_in(conn, mine)),
                     items.size_of(conn, mine),
                     reached.names("dataset"),
                     models,

@@ -93,7 +93,7 @@ def open_order(
             person,
         )
         orders.open_order(tx, order, scope)
-        people = len(set(items.subjects_of_items(tx.conn, scope).values()))
+        people = len(items.people_in(tx.conn, scope))
         papers = parties.documents(tx.conn)
     opening_note(ws, order.id)
     return Opened(order, len(scope - papers), people, law.deadlines(order.effective))

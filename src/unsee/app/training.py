@@ -232,9 +232,7 @@ def _free_run(conn: Connection, model: ModelId) -> RunId:
 def _people_of_model(conn: Connection, model: ModelId) -> set[int]:
     people: set[int] = set()
     for name in _inputs(conn, model):
-        people |= {
-            int(n) for n in items.subjects_of_items(conn, training.dataset(conn, DatasetId(name)).items).values()
-        }
+        people |= set(items.people_in(conn, training.dataset(conn, DatasetId(name)).items))
     return people
 
 

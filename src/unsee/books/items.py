@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from unsee.books import facts
-from unsee.books.database import Tx, driver_rows
+from unsee.books import facts, shown, sums
+from unsee.books.database import Tx
 from unsee.books.parties import documents_of_source, items_of_source, source_no
-from unsee.books.ranges import id_ranges, whole_and_parts
+from unsee.books.ranges import id_ranges, within
 from unsee.books.schema import batches, digests, item_attributes, items, sources, subject_attributes, subjects
+from unsee.books.sets import pack, unpack
+from unsee.books.shown import column_of, only_in, with_content, write_names
 from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
 
@@ -28,6 +29,11 @@ Crops, thumbnails, embeddings, labels and synthetic images get numbers of their 
 
 OPTED_OUT = 1
 """Bit of `signals`: the file itself reserves the right against training."""
+
+people_in = shown.people_in
+items_showing = shown.items_showing
+items_of_subjects = shown.items_of_subjects
+subjects_of_items = shown.subjects_of_items
 
 _LOOKUP = 900
 """Parameters of one IN list: below the limit of every SQLite build."""
@@ -100,6 +106,7 @@ def add_batch(
             root=root,
             person_id=person,
             at=tx.at,
+            subject_column=column_of(item.subject for item in new),
         )
     )
     primary_key = result.inserted_primary_key
@@ -158,25 +165,28 @@ def subject_of(conn: Connection, source_id: SourceId, pseudonym: bytes) -> Subje
     return _subjects(conn, source_no(conn, source_id), [pseudonym]).get(pseudonym)
 
 
-def name_people(tx: Tx, shown: Mapping[ItemId, SubjectNo]) -> tuple[int, int]:
+def name_people(tx: Tx, named: Mapping[ItemId, SubjectNo]) -> tuple[int, int]:
     """Say who is in items that showed nobody known so far. A person once recorded stays.
 
     Returns how many items got a person, and how many keep another one.
     """
-    before = subjects_of_items(tx.conn, ItemSet(shown))
-    fresh = [{"which": item, "who": no} for item, no in shown.items() if item not in before]
+    before = subjects_of_items(tx.conn, ItemSet(named))
+    fresh = {item: no for item, no in named.items() if item not in before}
     if fresh:
-        tx.conn.execute(
-            sa.update(items).where(items.c.id == sa.bindparam("which")).values(subject_no=sa.bindparam("who")), fresh
-        )
-    return len(fresh), sum(before[item] != no for item, no in shown.items() if item in before)
+        write_names(tx, fresh)
+        for number, mine in _by_source(tx.conn, with_content(tx.conn, ItemSet(fresh))).items():
+            people = ItemSet(sorted({fresh[ItemId(item)] for item in mine}))
+            sums.add(tx, number, sums.Sums(people, ItemSet(), 0))
+    return len(fresh), sum(before[item] != no for item, no in named.items() if item in before)
 
 
 def pseudonyms_of(conn: Connection, numbers: Iterable[int]) -> dict[SubjectNo, bytes]:
     """The pseudonyms behind subject numbers."""
-    wanted = set(numbers)
-    rows = conn.execute(sa.select(subjects.c.no, subjects.c.pseudonym))
-    return {r.no: bytes(r.pseudonym) for r in rows if r.no in wanted}
+    found: dict[SubjectNo, bytes] = {}
+    for these in within(subjects.c.no, _numbers(numbers)):
+        rows = conn.execute(sa.select(subjects.c.no, subjects.c.pseudonym).where(these))
+        found.update({r.no: bytes(r.pseudonym) for r in rows})
+    return found
 
 
 def set_subject_attributes(tx: Tx, rows: Iterable[tuple[SubjectNo, str, str, str]]) -> None:
@@ -186,7 +196,12 @@ def set_subject_attributes(tx: Tx, rows: Iterable[tuple[SubjectNo, str, str, str
         wanted.setdefault((no, name), (data_class, value))
     if not wanted:
         return
-    present = {(r.subject_no, r.name) for r in tx.conn.execute(sa.select(subject_attributes))}
+    columns = (subject_attributes.c.subject_no, subject_attributes.c.name)
+    present = {
+        (no, name)
+        for these in within(subject_attributes.c.subject_no, _numbers(no for no, _name in wanted))
+        for no, name in tx.conn.execute(sa.select(*columns).where(these))
+    }
     fresh = [
         {"subject_no": no, "name": name, "data_class": data_class, "value": value}
         for (no, name), (data_class, value) in wanted.items()
@@ -225,9 +240,8 @@ def digests_of(conn: Connection, wanted: ItemSet) -> Digests:
     columns: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
     quality: list[int] = []
     for low, high in id_ranges(wanted):
-        for row in conn.execute(
-            sa.select(digests).where(digests.c.item_id.between(low, high)).order_by(digests.c.item_id)
-        ):
+        query = sa.select(digests).where(digests.c.item_id.between(low, high)).order_by(digests.c.item_id)
+        for row in conn.execute(query):
             if row.item_id in wanted:
                 ids.append(row.item_id)
                 for column, value in zip(columns, (row.sha256, row.pixels, row.pdq), strict=True):
@@ -237,41 +251,13 @@ def digests_of(conn: Connection, wanted: ItemSet) -> Digests:
     return Digests(np.array(ids, dtype=np.uint32), sha, pixels, pdq, np.array(quality, dtype=np.uint8))
 
 
-def subjects_of_items(conn: Connection, wanted: ItemSet) -> dict[ItemId, SubjectNo]:
-    """The person in each item, where one is known."""
-    return {item: no for item, no in _item_subjects(conn, wanted) if no is not None}
-
-
-def people_in(conn: Connection, wanted: ItemSet) -> set[SubjectNo]:
-    """The people whom `wanted` shows. Cost: 0.2 µs an item; memory: the people."""
-    found: set[SubjectNo] = set()
-    for low, high, whole in whole_and_parts(wanted):
-        query = sa.select(items.c.subject_no).where(items.c.id.between(low, high), items.c.subject_no.is_not(None))
-        if whole:
-            found.update(no for (no,) in driver_rows(conn, query.distinct()))
-        else:
-            found.update(no for no, item in conn.execute(query.add_columns(items.c.id)) if item in wanted)
-    return found
-
-
-def items_of_subjects(conn: Connection, numbers: Iterable[int]) -> ItemSet:
-    """All items that show one of these people."""
-    found = ItemSet()
-    wanted = sorted(set(numbers))
-    for start in range(0, len(wanted), _LOOKUP):
-        rows = conn.execute(sa.select(items.c.id).where(items.c.subject_no.in_(wanted[start : start + _LOOKUP])))
-        found |= ItemSet([r.id for r in rows])
-    return found
-
-
 def children_of(conn: Connection, parents: ItemSet) -> ItemSet:
     """Items whose parent is in `parents`: one generation, set at a time."""
     if conn.execute(sa.select(items.c.id).where(items.c.parent_id.is_not(None)).limit(1)).first() is None:
         return ItemSet()
     found = ItemSet()
-    for low, high in id_ranges(parents):
-        rows = conn.execute(sa.select(items.c.id, items.c.parent_id).where(items.c.parent_id.between(low, high)))
-        found |= ItemSet([r.id for r in rows if r.parent_id in parents])
+    for these in within(items.c.parent_id, parents):
+        found |= ItemSet([item for (item,) in conn.execute(sa.select(items.c.id).where(these))])
     return found
 
 
@@ -286,43 +272,24 @@ def attribute_counts(conn: Connection, wanted: ItemSet, people: Iterable[int] | 
     Args:
         people: those whom `wanted` shows, where the caller knows them already.
     """
-    shown = ItemSet(people_in(conn, wanted) if people is None else people)
+    whose = people_in(conn, wanted) if people is None else _numbers(people)
     counts = _counts(conn, item_attributes.c.item_id, item_attributes.c.data_class, wanted)
-    return dict(counts + _counts(conn, subject_attributes.c.subject_no, subject_attributes.c.data_class, shown))
+    return dict(counts + _counts(conn, subject_attributes.c.subject_no, subject_attributes.c.data_class, whose))
 
 
 def attribute_rows(conn: Connection, wanted: ItemSet) -> dict[str, int]:
     """Rows left, by table, that hold an attribute of `wanted` or of people who have no other item; empty when there are none."""
-    counts: dict[str, int] = {}
-    mine = sum(
-        row.item_id in wanted
-        for low, high in id_ranges(wanted)
-        for row in conn.execute(
-            sa.select(item_attributes.c.item_id).where(item_attributes.c.item_id.between(low, high))
-        )
-    )
-    if mine:
-        counts["item_attributes"] = mine
-    people = _only_in(conn, wanted)
-    theirs = sum(row.subject_no in people for row in conn.execute(sa.select(subject_attributes.c.subject_no)))
-    if theirs:
-        counts["subject_attributes"] = theirs
-    return counts
+    counts = {
+        "item_attributes": _count(conn, item_attributes.c.item_id, wanted),
+        "subject_attributes": _count(conn, subject_attributes.c.subject_no, only_in(conn, wanted)),
+    }
+    return {table: count for table, count in counts.items() if count}
 
 
 def size_of(conn: Connection, wanted: ItemSet) -> int:
-    """Bytes of the originals of `wanted`, as recorded at intake."""
-    total = 0
-    for low, high, whole in whole_and_parts(wanted):
-        within = items.c.id.between(low, high)
-        if whole:
-            total += conn.execute(
-                sa.select(sa.func.coalesce(sa.func.sum(items.c.size_bytes), 0)).where(within)
-            ).scalar_one()
-        else:
-            rows = conn.execute(sa.select(items.c.id, items.c.size_bytes).where(within))
-            total += sum(size for item, size in rows if item in wanted)
-    return total
+    """Bytes of the originals of `wanted`, as recorded at intake. Cost: its rows; the database adds them up."""
+    total = sa.select(sa.func.coalesce(sa.func.sum(items.c.size_bytes), 0))
+    return sum(int(conn.execute(total.where(these)).scalar_one()) for these in within(items.c.id, wanted))
 
 
 def forget_content(tx: Tx, wanted: ItemSet) -> dict[str, int]:
@@ -330,17 +297,15 @@ def forget_content(tx: Tx, wanted: ItemSet) -> dict[str, int]:
 
     What stays is the dense id, the source, and the person's keyed pseudonym (R21). Returns rows deleted by table.
     """
-    gone = {"digests": 0, "item_attributes": 0, "subject_attributes": 0}
-    for low, high in id_ranges(wanted, exact=True):
-        gone["digests"] += tx.conn.execute(sa.delete(digests).where(digests.c.item_id.between(low, high))).rowcount
-        gone["item_attributes"] += tx.conn.execute(
-            sa.delete(item_attributes).where(item_attributes.c.item_id.between(low, high))
-        ).rowcount
-    for no in sorted(_only_in(tx.conn, wanted)):
-        gone["subject_attributes"] += tx.conn.execute(
-            sa.delete(subject_attributes).where(subject_attributes.c.subject_no == no)
-        ).rowcount
-    return gone
+    leaving = with_content(tx.conn, wanted)
+    people = only_in(tx.conn, wanted)
+    by_source = _by_source(tx.conn, leaving)
+    sums.subtract(tx, leaving, {no: size_of(tx.conn, mine) for no, mine in by_source.items()})
+    return {
+        "digests": _delete(tx, digests.c.item_id, wanted),
+        "item_attributes": _delete(tx, item_attributes.c.item_id, wanted),
+        "subject_attributes": _delete(tx, subject_attributes.c.subject_no, people),
+    }
 
 
 def _add_items(tx: Tx, source_id: SourceId, batch: Batch, new: Sequence[NewItem]) -> list[ItemId]:
@@ -386,47 +351,46 @@ def _add_items(tx: Tx, source_id: SourceId, batch: Batch, new: Sequence[NewItem]
     ]
     if rows:
         tx.conn.execute(item_attributes.insert(), rows)
-    mine = items_of_source(tx.conn, source_id) | ItemSet(ids)
-    mine.run_optimize()
+    mine = items_of_source(tx.conn, source_id) | batch.items
     papers = documents_of_source(tx.conn, source_id) | ItemSet(
         [i for i, item in zip(ids, new, strict=True) if item.kind == DOCUMENT]
     )
     tx.conn.execute(
-        sa.update(sources)
-        .where(sources.c.no == number)
-        .values(item_set=mine.serialize(), document_set=papers.serialize())
+        sa.update(sources).where(sources.c.no == number).values(item_set=pack(mine), document_set=pack(papers))
     )
+    people = ItemSet(sorted({item.subject for item in new if item.subject is not None}))
+    opted_out = ItemSet([i for i, item in zip(ids, new, strict=True) if item.signals & OPTED_OUT])
+    sums.add(tx, number, sums.Sums(people, opted_out, sum(item.size_bytes for item in new)))
     return ids
 
 
 def _counts(conn: Connection, key: sa.Column[int], group: sa.Column[str], wanted: ItemSet) -> Counter[str]:
     """How many rows of each `group` have their `key` in `wanted`."""
     counts: Counter[str] = Counter()
-    for low, high, whole in whole_and_parts(wanted):
-        within = key.between(low, high)
-        if whole:
-            for name, count in conn.execute(sa.select(group, sa.func.count()).where(within).group_by(group)):
-                counts[name] += count
-        else:
-            counts.update(name for no, name in conn.execute(sa.select(key, group).where(within)) if no in wanted)
+    for these in within(key, wanted):
+        for name, count in conn.execute(sa.select(group, sa.func.count()).where(these).group_by(group)):
+            counts[name] += count
     return counts
 
 
-def _only_in(conn: Connection, wanted: ItemSet) -> set[SubjectNo]:
-    """People of whom no item outside `wanted` is left; one whose content was forgotten, under an earlier order, is not left."""
-    elsewhere: set[SubjectNo] = set()
-    inside: set[SubjectNo] = set()
-    rows = conn.execute(
-        sa.select(items.c.id, items.c.subject_no, digests.c.item_id.label("left"))
-        .outerjoin(digests, digests.c.item_id == items.c.id)
-        .where(items.c.subject_no.is_not(None))
-    )
-    for row in rows:
-        if row.id in wanted:
-            inside.add(row.subject_no)
-        elif row.left is not None:
-            elsewhere.add(row.subject_no)
-    return inside - elsewhere
+def _count(conn: Connection, key: sa.Column[int], wanted: ItemSet) -> int:
+    query = sa.select(sa.func.count()).select_from(key.table)
+    return sum(int(conn.execute(query.where(these)).scalar_one()) for these in within(key, wanted))
+
+
+def _delete(tx: Tx, key: sa.Column[int], wanted: ItemSet) -> int:
+    return sum(tx.conn.execute(sa.delete(key.table).where(these)).rowcount for these in within(key, wanted))
+
+
+def _by_source(conn: Connection, wanted: ItemSet) -> dict[int, ItemSet]:
+    """`wanted`, parted by the number of the source; sources without any are left out."""
+    rows = conn.execute(sa.select(sources.c.no, sources.c.item_set)).all()
+    parts = {row.no: unpack(row.item_set) & wanted for row in rows}
+    return {no: mine for no, mine in parts.items() if mine}
+
+
+def _numbers(numbers: Iterable[int]) -> ItemSet:
+    return numbers if isinstance(numbers, ItemSet) else ItemSet(sorted(set(numbers)))
 
 
 def _subjects(conn: Connection, source_number: int, pseudonyms: Sequence[bytes]) -> dict[bytes, SubjectNo]:
@@ -440,13 +404,3 @@ def _subjects(conn: Connection, source_number: int, pseudonyms: Sequence[bytes])
         )
         found.update({bytes(r.pseudonym): r.no for r in rows})
     return found
-
-
-def _item_subjects(conn: Connection, wanted: ItemSet) -> Iterator[tuple[ItemId, SubjectNo | None]]:
-    for low, high in id_ranges(wanted):
-        rows: Iterable[Any] = conn.execute(
-            sa.select(items.c.id, items.c.subject_no).where(items.c.id.between(low, high))
-        )
-        for row in rows:
-            if row.id in wanted:
-                yield row.id, row.subject_no

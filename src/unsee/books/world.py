@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from unsee.books import consents, items, orders, parties, quarantine, residents, retention
+from unsee.books import consents, items, orders, parties, quarantine, residents, retention, sums
 from unsee.core.policy import Standing, World
 from unsee.core.rules import JURISDICTIONS, RuleBook
 
@@ -25,7 +25,7 @@ def as_of(conn: Connection, moment: datetime) -> World:
         ),
         consented=consents.consented_items(conn, moment),
         blocked=orders.blocked(conn),
-        opted_out=items.with_signal(conn, items.OPTED_OUT),
+        opted_out=sums.opted_out(conn),
         erased=orders.erased(conn),
         quarantined=quarantine.quarantined(conn),
         residents={code: items.items_of_subjects(conn, people) for code, people in residents.residents(conn).items()},

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from unsee.books import consents, items, orders, parties, places, training
-from unsee.core.ids import PersonId, StoreId
+from unsee.core.ids import PersonId, StoreId, SubjectNo
 from unsee.core.orders import ModelScope, Order, profile
 from unsee.erase import scope as scopes
 from unsee.erase.approving import Sides
@@ -109,7 +109,7 @@ class Planner:
                 "digest": scopes.digest_of(scope.items),
                 "people": len(subjects),
                 "size_bytes": items.size_of(conn, scope.items),
-                "consents": consents.counts(conn, subjects),
+                "consents": consents.counts(conn, {SubjectNo(no) for no in subjects}),
                 "datasets": sorted(scope.names("dataset")),
                 "runs": sorted(scope.names("run")),
                 "models": sorted(scope.names("model")),

@@ -1,0 +1,195 @@
+"""Who is shown in which items, a set at a time: over the columns that each batch keeps, not over rows.
+
+A batch's `subject_column` holds the person in each of its items, little-endian 32-bit numbers, 0 for nobody known. Columns of
+100 million items are 400 MB, read in blocks: no answer here needs memory for more than a block and for the people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from unsee.books.database import Tx
+from unsee.books.ranges import id_ranges, within
+from unsee.books.schema import batches, digests, items
+from unsee.books.sets import from_mask, to_array
+from unsee.core.ids import ItemId, ItemSet, SubjectNo
+
+NOBODY = 0
+
+_BLOCK = 1 << 20
+"""Items in a block, about."""
+
+_AT_ONCE = 64
+"""Batches in one query."""
+
+_FEW = 900
+"""So many people are looked up by the index of `items`; for more, one pass over the columns is quicker."""
+
+Column = npt.NDArray[np.uint32]
+Marks = npt.NDArray[np.bool_]
+
+
+def column_of(people: Iterable[int | None]) -> bytes:
+    """What `batches.subject_column` holds for these people in the order of their items."""
+    return np.fromiter((who or NOBODY for who in people), dtype="<u4").tobytes()
+
+
+def people_in(conn: Connection, wanted: ItemSet) -> ItemSet:
+    """The numbers of the people whom `wanted` shows. Cost: 4 bytes read for each item of the batches that `wanted` touches."""
+    seen = np.zeros(1, dtype=np.bool_)
+    for _ids, people in subject_columns(conn, wanted):
+        seen = _grown(seen, int(people.max()))
+        seen[people] = True
+    seen[NOBODY] = False
+    return from_mask(0, seen)
+
+
+def items_showing(conn: Connection, groups: Sequence[ItemSet]) -> list[ItemSet]:
+    """For each group of people (subject numbers), all items that show one of them, the erased ones too.
+
+    Cost: one pass over the columns of all batches: 4 bytes an item read, 3 ns an item and group; memory: a byte for each group
+    and person, and a block.
+    """
+    if not any(groups):
+        return [ItemSet() for _ in groups]
+    known = [_marks(group) for group in groups]
+    found = [ItemSet() for _ in groups]
+    for first, column in _blocks(conn, None):
+        places = column.astype(np.intp)
+        for marks, mine in zip(known, found, strict=True):
+            # The last mark is False, and numbers beyond are clipped to it.
+            mine.update(from_mask(first, marks.take(places, mode="clip")))
+    for mine in found:
+        mine.run_optimize()
+    return found
+
+
+def items_of_subjects(conn: Connection, numbers: Iterable[int]) -> ItemSet:
+    """All items that show one of these people. Cost: an index look-up each for a few hundred people, else `items_showing`."""
+    wanted = numbers if isinstance(numbers, ItemSet) else ItemSet(sorted(set(numbers)))
+    if len(wanted) > _FEW:
+        return items_showing(conn, [wanted])[0]
+    found = ItemSet()
+    for these in within(items.c.subject_no, wanted):
+        found |= ItemSet([item for (item,) in conn.execute(sa.select(items.c.id).where(these))])
+    return found
+
+
+def subjects_of_items(conn: Connection, wanted: ItemSet) -> dict[ItemId, SubjectNo]:
+    """The person in each item, where one is known. Memory: an entry an item; for millions take `subject_columns`."""
+    found: dict[ItemId, SubjectNo] = {}
+    for ids, people in subject_columns(conn, wanted):
+        named = people != NOBODY
+        found.update(zip(ids[named].tolist(), people[named].tolist(), strict=True))
+    return found
+
+
+def items_each(conn: Connection, wanted: ItemSet) -> dict[SubjectNo, int]:
+    """How many of `wanted` show each person. Cost: as `people_in`, and an entry a person."""
+    counts = np.zeros(1, dtype=np.int64)
+    for _ids, column in subject_columns(conn, wanted):
+        people = column[column != NOBODY]
+        if not len(people):
+            continue
+        low, high = int(people.min()), int(people.max())
+        if high >= len(counts):
+            counts = np.concatenate((counts, np.zeros(high + 1 - len(counts), dtype=np.int64)))
+        counts[low : high + 1] += np.bincount(people - low)
+    numbers = np.flatnonzero(counts)
+    return dict(zip(map(SubjectNo, numbers.tolist()), counts[numbers].tolist(), strict=True))
+
+
+def subject_columns(conn: Connection, wanted: ItemSet) -> Iterator[tuple[Column, Column]]:
+    """Ids of `wanted`, ascending, and the person in each (0: nobody known), block by block; ids never given out are left out."""
+    for first, column in _blocks(conn, wanted):
+        held = ItemSet(range(first, first + len(column)))
+        mine = held & wanted
+        if len(mine) == len(held):
+            yield np.arange(first, first + len(column), dtype=np.uint32), column
+        elif mine:
+            ids = to_array(mine)
+            yield ids, column[ids - first]
+
+
+def only_in(conn: Connection, wanted: ItemSet, among: ItemSet | None = None) -> ItemSet:
+    """People of `wanted` of whom no item outside it is left; one whose content was forgotten, under an earlier order, is not left.
+
+    Args:
+        among: look for what is left of them in these items alone.
+    Cost: `items_of_subjects`, and a look at the digests of what else these people are in.
+    """
+    people = people_in(conn, wanted)
+    others = items_of_subjects(conn, people) - wanted
+    elsewhere = with_content(conn, others if among is None else others & among)
+    return people - people_in(conn, elsewhere) if elsewhere else people
+
+
+def with_content(conn: Connection, wanted: ItemSet) -> ItemSet:
+    """Those of `wanted` whose digests are on record: their content was not forgotten."""
+    found = ItemSet()
+    for these in within(digests.c.item_id, wanted):
+        found |= ItemSet([item for (item,) in conn.execute(sa.select(digests.c.item_id).where(these))])
+    return found
+
+
+def write_names(tx: Tx, named: Mapping[ItemId, SubjectNo]) -> None:
+    """Write these people into the rows and into the columns of their batches."""
+    tx.conn.execute(
+        sa.update(items).where(items.c.id == sa.bindparam("which")).values(subject_no=sa.bindparam("who")),
+        [{"which": item, "who": who} for item, who in named.items()],
+    )
+    ids = np.array(sorted(named), dtype=np.int64)
+    people = np.array([named[ItemId(item)] for item in ids.tolist()], dtype=np.uint32)
+    for no, first, column in _columns(tx.conn, ItemSet(ids.tolist())):
+        low, high = np.searchsorted(ids, (first, first + len(column)))
+        changed = column.copy()
+        changed[ids[low:high] - first] = people[low:high]
+        tx.conn.execute(
+            sa.update(batches).where(batches.c.no == no).values(subject_column=changed.astype("<u4").tobytes())
+        )
+
+
+def _blocks(conn: Connection, wanted: ItemSet | None) -> Iterator[tuple[int, Column]]:
+    """(first item, column) of the batches that hold one of `wanted`, all for None; batches that follow each other as one block."""
+    first, size, parts = 0, 0, list[Column]()
+    for _no, start, column in _columns(conn, wanted):
+        if parts and (start != first + size or size >= _BLOCK):
+            yield first, np.concatenate(parts)
+            size, parts = 0, []
+        if not parts:
+            first = start
+        parts.append(column)
+        size += len(column)
+    if parts:
+        yield first, np.concatenate(parts)
+
+
+def _columns(conn: Connection, wanted: ItemSet | None) -> Iterator[tuple[int, int, Column]]:
+    """(number, first item, column) of each batch that holds one of `wanted`, all for None, ascending."""
+    query = sa.select(batches.c.no, batches.c.first_item, batches.c.item_count).where(batches.c.item_count > 0)
+    held = [
+        no
+        for no, first, count in conn.execute(query.order_by(batches.c.no)).all()
+        if wanted is None or wanted.range_cardinality(first, first + count)
+    ]
+    columns = sa.select(batches.c.no, batches.c.first_item, batches.c.subject_column).where(batches.c.item_count > 0)
+    for low, high in id_ranges(ItemSet(held), exact=True):
+        for start in range(low, high + 1, _AT_ONCE):
+            these = batches.c.no.between(start, min(high, start + _AT_ONCE - 1))
+            for no, first, column in conn.execute(columns.where(these).order_by(batches.c.no)).all():
+                yield no, first, np.frombuffer(column, dtype="<u4").astype(np.uint32, copy=False)
+
+
+def _marks(group: ItemSet) -> Marks:
+    marks = np.zeros((group.max() if group else 0) + 2, dtype=np.bool_)
+    marks[to_array(group)] = True
+    return marks
+
+
+def _grown(marks: Marks, most: int) -> Marks:
+    return marks if most < len(marks) else np.concatenate((marks, np.zeros(most + 1 - len(marks), dtype=np.bool_)))
