@@ -1,4 +1,5 @@
 import builtins
+import os
 import sys
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_a_failed_write_leaves_the_old_picture(comparison: Comparison, tmp_path:
     def torn(_handle: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(plots.os, "fsync", torn)
+    monkeypatch.setattr(os, "fsync", torn)
     with pytest.raises(OSError, match="disk full"):
         plots.before_after(comparison, target, title="t")
     assert target.read_bytes() == b"the old picture"

@@ -1,24 +1,19 @@
-"""Pictures of a comparison. matplotlib is imported when a picture is drawn, on its own canvas: no global state is touched.
-
-Same numbers, same matplotlib: same bytes. Fonts are the ones that matplotlib brings, and no date or version is written.
-"""
+"""Pictures of a comparison."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import os
-import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from unsee.core.errors import InvalidValue, MissingExtra
+from unsee.core.errors import InvalidValue
+from unsee.models import figures
 from unsee.models.comparison import Comparison, Row
 from unsee.models.evaluation import Evaluation, GroupSize, Measure
+from unsee.models.figures import BAND, FONT, INK, LINE, PAPER, PLAIN, SOFT, drawable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,16 +21,6 @@ if TYPE_CHECKING:
 
 WIDTH_PX: Final = 1600
 HEIGHT_PX: Final = 900
-_DPI: Final = 100
-
-_PAPER: Final = "#ffffff"
-_INK: Final = "#1f2328"
-_SOFT: Final = "#5b6570"
-_LINE: Final = "#dfe3e8"
-_BAND: Final = "#f6f7f9"
-_FONT: Final = "DejaVu Sans"
-_PLAIN: Final[dict[str, Any]] = {"parse_math": False}
-"""For words that users chose: a dollar sign is a dollar sign."""
 
 MAX_GROUPS: Final = 6
 """With more rows than this the labels would touch; the rest is named in the footnote."""
@@ -90,7 +75,7 @@ def before_after(comparison: Comparison, path_png: Path, *, title: str) -> None:
     # Groups about which something is claimed come first, so that only the others give way where room is short.
     shown = sorted(groups, key=lambda row: row.before.estimate is None)[:MAX_GROUPS]
     series = [_BEFORE, _AFTER, *([_CONTROL] if any(row.control for row in comparison.rows) else [])]
-    figure = _figure()
+    figure = figures.blank(WIDTH_PX, HEIGHT_PX)
     _title(figure, title)
     _legend(figure, series, comparison.control_label)
     _panel(
@@ -113,8 +98,8 @@ def before_after(comparison: Comparison, path_png: Path, *, title: str) -> None:
         reference=(1.0, "all people: 1 %"),
     )
     for k, line in enumerate(_footnotes(comparison, [row for _, _, row in left] + shown, len(groups))):
-        figure.text(0.025, 0.052 - 0.03 * k, line, fontsize=13, color=_SOFT, va="center", family=_FONT)
-    _save(figure, path_png)
+        figure.text(0.025, 0.052 - 0.03 * k, line, fontsize=13, color=SOFT, va="center", family=FONT)
+    figures.save(figure, path_png)
 
 
 def det_curves(evaluations: Mapping[str, Evaluation], path_png: Path, *, title: str) -> None:
@@ -136,7 +121,7 @@ def det_curves(evaluations: Mapping[str, Evaluation], path_png: Path, *, title: 
     for name, evaluation in evaluations.items():
         if not any(fmr > 0 and fnmr > 0 for fmr, fnmr in evaluation.det):
             raise InvalidValue(f"The evaluation {name!r} has too few pairs, or too few errors, for a curve.")
-    figure = _figure()
+    figure = figures.blank(WIDTH_PX, HEIGHT_PX)
     _title(figure, title)
     axes = figure.subplots(gridspec_kw={"left": 0.09, "right": 0.87, "top": 0.87, "bottom": 0.12})
     styles = (_BEFORE, _AFTER, _CONTROL)
@@ -152,21 +137,10 @@ def det_curves(evaluations: Mapping[str, Evaluation], path_png: Path, *, title: 
         which.set_major_formatter(lambda value, _: f"{value:g} %")
         which.set_minor_formatter(lambda _value, _: "")
     _frame(axes)
-    axes.grid(axis="both", which="major", color=_LINE, linewidth=1)
-    axes.set_xlabel("false match rate: strangers accepted", fontsize=15, color=_SOFT, family=_FONT, labelpad=10)
-    axes.set_ylabel("false non-match rate: own photos refused", fontsize=15, color=_SOFT, family=_FONT, labelpad=10)
-    _save(figure, path_png)
-
-
-def _figure() -> Figure:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as missing:
-        raise MissingExtra("report", needed_for="Drawing a figure") from missing
-    figure = Figure(figsize=(WIDTH_PX / _DPI, HEIGHT_PX / _DPI), dpi=_DPI, facecolor=_PAPER)
-    FigureCanvasAgg(figure)
-    return figure
+    axes.grid(axis="both", which="major", color=LINE, linewidth=1)
+    axes.set_xlabel("false match rate: strangers accepted", fontsize=15, color=SOFT, family=FONT, labelpad=10)
+    axes.set_ylabel("false non-match rate: own photos refused", fontsize=15, color=SOFT, family=FONT, labelpad=10)
+    figures.save(figure, path_png)
 
 
 def _find(comparison: Comparison, key: str) -> Row | None:
@@ -180,22 +154,14 @@ def _of(row: Row, series: _Series) -> Measure | None:
 def _title(figure: Figure, title: str) -> None:
     size = 26.0 if len(title) <= 70 else max(13.0, 26.0 * 70 / len(title))
     figure.text(
-        0.025, 0.94, _drawable(title), fontsize=size, color=_INK, weight="bold", va="center", family=_FONT, **_PLAIN
+        0.025, 0.94, drawable(title), fontsize=size, color=INK, weight="bold", va="center", family=FONT, **PLAIN
     )
 
 
 def _wrapped(name: str) -> str:
     """A group's name on at most two lines of what fits beside the panel."""
-    lines = textwrap.wrap(_drawable(name), 16)
+    lines = textwrap.wrap(drawable(name), 16)
     return "\n".join(lines) if len(lines) <= 2 else f"{lines[0]}\n{lines[1][:15]}…"
-
-
-def _drawable(text: str) -> str:
-    """`text` with an empty box for each character that the font lacks, instead of a warning for each."""
-    from matplotlib.font_manager import findfont, get_font
-
-    known = get_font(findfont(_FONT)).get_charmap()
-    return "".join(letter if ord(letter) in known else "□" for letter in text)
 
 
 def _size(group: GroupSize, rows: int) -> str:
@@ -238,28 +204,28 @@ def _panel(
     axes.set_ylim(rows - 0.5, -0.5)
     _frame(axes)
     axes.spines["left"].set_visible(False)
-    axes.set_title(title, fontsize=19, color=_INK, weight="bold", loc="left", pad=34, family=_FONT)
-    axes.set_xlabel(unit, fontsize=15, color=_SOFT, family=_FONT, labelpad=8, loc="left")
+    axes.set_title(title, fontsize=19, color=INK, weight="bold", loc="left", pad=34, family=FONT)
+    axes.set_xlabel(unit, fontsize=15, color=SOFT, family=FONT, labelpad=8, loc="left")
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=7)
-    axes.grid(axis="x", color=_LINE, linewidth=1)
+    axes.grid(axis="x", color=LINE, linewidth=1)
     if reference is not None:
         value, name = reference
-        axes.axvline(value, color=_SOFT, linewidth=1.5, linestyle=(0, (4, 3)), zorder=1)
+        axes.axvline(value, color=SOFT, linewidth=1.5, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
             name, (value, -0.5), xytext=(0, 5), textcoords="offset points", ha="center", va="bottom",
-            fontsize=13, color=_SOFT, family=_FONT,
+            fontsize=13, color=SOFT, family=FONT,
         )  # fmt: skip
     if not entries:
-        axes.text(0.03 * limit, 0, "no groups were given", va="center", fontsize=15, color=_SOFT, family=_FONT)
+        axes.text(0.03 * limit, 0, "no groups were given", va="center", fontsize=15, color=SOFT, family=FONT)
     decimals = 1 if max([*drawn, 0.0]) >= 2.0 else 2
     for at, (name, hint, marks) in enumerate(entries):
         _row(axes, at, name, hint, rows)
         if all(mark.value is None for mark in marks) and len({mark.reason for mark in marks}) == 1:
             said = "\n".join(textwrap.wrap(f"not claimed: {marks[0].reason}", 44))
             axes.text(
-                limit * 0.015, at, said, va="center", fontsize=13, color=_SOFT, style="italic", family=_FONT,
-                bbox={"facecolor": (_BAND, _PAPER)[at % 2], "edgecolor": "none", "pad": 3},
+                limit * 0.015, at, said, va="center", fontsize=13, color=SOFT, style="italic", family=FONT,
+                bbox={"facecolor": (BAND, PAPER)[at % 2], "edgecolor": "none", "pad": 3},
             )  # fmt: skip
             continue
         for k, (mark, style) in enumerate(zip(marks, series, strict=True)):
@@ -268,14 +234,14 @@ def _panel(
 
 def _row(axes: Axes, at: int, name: str, hint: str, rows: int) -> None:
     if at % 2 == 0:
-        axes.axhspan(at - 0.5, at + 0.5, color=_BAND, zorder=0)
+        axes.axhspan(at - 0.5, at + 0.5, color=BAND, zorder=0)
     # Offsets in points: the same distance on paper whatever the number of rows.
     beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
     shift = 4 if rows <= 4 else -1
     axes.annotate(
-        name, (0, at), xytext=(-14, shift), va="bottom", fontsize=16.5, color=_INK, family=_FONT, **beside, **_PLAIN
+        name, (0, at), xytext=(-14, shift), va="bottom", fontsize=16.5, color=INK, family=FONT, **beside, **PLAIN
     )
-    axes.annotate(hint, (0, at), xytext=(-14, shift - 8), va="top", fontsize=13, color=_SOFT, family=_FONT, **beside)
+    axes.annotate(hint, (0, at), xytext=(-14, shift - 8), va="top", fontsize=13, color=SOFT, family=FONT, **beside)
 
 
 def _draw(axes: Axes, mark: _Mark, style: _Series, y: float, *, decimals: int) -> None:
@@ -283,7 +249,7 @@ def _draw(axes: Axes, mark: _Mark, style: _Series, y: float, *, decimals: int) -
         said = textwrap.shorten(f"{style.name}: {mark.reason}", 52, placeholder="…")
         axes.annotate(
             said, (0, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=12, color=style.colour,
-            style="italic", family=_FONT,
+            style="italic", family=FONT,
         )  # fmt: skip
         return
     from matplotlib.patheffects import withStroke
@@ -293,15 +259,15 @@ def _draw(axes: Axes, mark: _Mark, style: _Series, y: float, *, decimals: int) -
         end, star = mark.high, ""
         axes.plot([mark.low, end], [y, y], color=style.colour, linewidth=4, alpha=0.5, solid_capstyle="butt", zorder=3)
     axes.plot(
-        [mark.value], [y], marker=style.marker, markersize=style.size, color=style.colour, markeredgecolor=_PAPER,
+        [mark.value], [y], marker=style.marker, markersize=style.size, color=style.colour, markeredgecolor=PAPER,
         markeredgewidth=1.4, zorder=4, clip_on=False,
     )  # fmt: skip
     while 0 < mark.value < 0.5 * 10.0**-decimals and decimals < 4:
         decimals += 1
     axes.annotate(
         f"{mark.value:.{decimals}f} %{star}", (end, y), xytext=(11, 0), textcoords="offset points", va="center",
-        fontsize=15, color=style.colour, weight="bold", family=_FONT, zorder=5,
-        path_effects=[withStroke(linewidth=4, foreground=_PAPER)],  # keeps the digits legible over grid and reference
+        fontsize=15, color=style.colour, weight="bold", family=FONT, zorder=5,
+        path_effects=[withStroke(linewidth=4, foreground=PAPER)],  # keeps the digits legible over grid and reference
     )  # fmt: skip
 
 
@@ -309,14 +275,14 @@ def _legend(figure: Figure, series: Sequence[_Series], control_label: str) -> No
     """Names in their own colour beside their own mark, in the order of the rows."""
     from matplotlib.lines import Line2D
 
-    said = {"before": "before", "control": f"control: {_drawable(control_label)}", "after": "after"}
+    said = {"before": "before", "control": f"control: {drawable(control_label)}", "after": "after"}
     handles = [
-        Line2D([], [], color=s.colour, marker=s.marker, markersize=s.size, linewidth=3.2, markeredgecolor=_PAPER)
+        Line2D([], [], color=s.colour, marker=s.marker, markersize=s.size, linewidth=3.2, markeredgecolor=PAPER)
         for s in series
     ]
     legend = figure.legend(
         handles, [said[s.name] for s in series], loc="center left", bbox_to_anchor=(0.018, 0.875), ncols=len(series),
-        frameon=False, prop={"family": _FONT, "size": 16.5, "weight": "bold"}, handlelength=1.8, columnspacing=2.2,
+        frameon=False, prop={"family": FONT, "size": 16.5, "weight": "bold"}, handlelength=1.8, columnspacing=2.2,
     )  # fmt: skip
     for text, s in zip(legend.get_texts(), series, strict=True):
         text.set_color(s.colour)
@@ -337,13 +303,13 @@ def _footnotes(comparison: Comparison, shown: Sequence[Row], groups: int) -> lis
 
 
 def _frame(axes: Axes) -> None:
-    axes.set_facecolor(_PAPER)
+    axes.set_facecolor(PAPER)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(_LINE)
-    axes.tick_params(axis="both", which="both", colors=_SOFT, labelsize=13, length=0, labelfontfamily=_FONT)
+        axes.spines[side].set_color(LINE)
+    axes.tick_params(axis="both", which="both", colors=SOFT, labelsize=13, length=0, labelfontfamily=FONT)
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, float, str, str]]) -> None:
@@ -355,29 +321,6 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, float, str, str]]
         beside = abs(math.log10(x) - math.log10(last_x)) < 0.5 if lowest > -math.inf else False
         lowest, last_x = (max(height, lowest + room) if beside else height), x
         axes.annotate(
-            _drawable(name), (x, y), xytext=(x * 1.12, 10.0**lowest), textcoords="data", va="center", fontsize=15, color=colour,
-            weight="bold", family=_FONT, annotation_clip=False, **_PLAIN,
+            drawable(name), (x, y), xytext=(x * 1.12, 10.0**lowest), textcoords="data", va="center", fontsize=15, color=colour,
+            weight="bold", family=FONT, annotation_clip=False, **PLAIN,
         )  # fmt: skip
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """PNG without date or version, written beside the target and renamed over it."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=_DPI, metadata={"Software": None}, facecolor=_PAPER)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(drawn.getvalue())
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
