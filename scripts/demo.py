@@ -223,12 +223,14 @@ def sources() -> None:
         "unsee agreement draft panel-2024 --source consented-panel --document panel-agreement.pdf "
         "--permits train-face-recognition --permits evaluate --from 2024-01-01 --until 2031-12-31"
     )
+    run("unsee agreement submit panel-2024")
     run("unsee agreement approve panel-2024 --as ada")
     run('unsee source add synthetic-v1 --kind synthetic --issuer "Acme Vision" --collected 2026-01-10')
     run(
         "unsee agreement draft rendered-2026 --source synthetic-v1 --document synthetic-record.pdf "
         "--permits train-face-recognition --permits evaluate --from 2026-01-01"
     )
+    run("unsee agreement submit rendered-2026")
     run("unsee agreement approve rendered-2026 --as ada")
 
 

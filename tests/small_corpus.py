@@ -26,7 +26,7 @@ import numpy as np
 import sqlalchemy as sa
 from PIL import Image
 
-from unsee.app import datasets, intake, orders, registry, workspace
+from unsee.app import agreements, datasets, intake, interests, orders, registry, workspace
 from unsee.app.training import open_dataset
 from unsee.app.workspace import Workspace
 from unsee.books import training
@@ -308,13 +308,13 @@ def _sources(made: Corpus, ws: Workspace) -> None:
         )
     for name in (PANEL, MEMBERS):
         draft(made, f"agreement-{name}", name, TRAIN, "evaluate")
-        registry.move_agreement(ws, f"agreement-{name}", AgreementStatus.APPROVED, person=ADA, note="")
-    registry.declare_interest(ws, Interest("Cleo", "OkCupid", "equity", date(2011, 1, 1), CLEO, SourceId(OKCUPID)))
+        agree(made, f"agreement-{name}")
+    interests.declare(ws, Interest("Cleo", "OkCupid", "equity", date(2011, 1, 1), CLEO, SourceId(OKCUPID)))
 
 
 def draft(made: Corpus, name: str, source: str, *purposes: str) -> None:
-    """Draft an agreement in force from 2024 on."""
-    registry.draft_agreement(
+    """Dana drafts an agreement in force from 2024 on."""
+    agreements.draft(
         made.ws,
         name,
         source=source,
@@ -323,9 +323,14 @@ def draft(made: Corpus, name: str, source: str, *purposes: str) -> None:
         prohibitions=[],
         valid_from=date(2024, 1, 1),
         valid_until=None,
-        other_parties=[],
-        person=ADA,
+        person=DANA,
     )
+
+
+def agree(made: Corpus, name: str, person: PersonId = ADA) -> None:
+    """Submit a draft and have somebody approve it."""
+    agreements.move(made.ws, name, AgreementStatus.IN_REVIEW, person=DANA, note="")
+    agreements.move(made.ws, name, AgreementStatus.APPROVED, person=person, note="")
 
 
 def _unrecorded(made: Corpus) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from small_corpus import ADA, DANA, TRAIN, Corpus, copy_of
-from unsee.app import registry
+from small_corpus import ADA, DANA, TRAIN, Corpus, agree, copy_of
+from unsee.app import agreements, registry
 from unsee.core.errors import PolicyRefusal
 from unsee.core.parties import AgreementStatus
 
@@ -49,7 +49,7 @@ def london(tmp_path_factory: pytest.TempPathFactory, built_corpus: Corpus) -> Co
         geography="UK",
         legacy=False,
     )
-    registry.draft_agreement(
+    agreements.draft(
         corpus.ws,
         "london-terms",
         source=NAME,
@@ -58,10 +58,9 @@ def london(tmp_path_factory: pytest.TempPathFactory, built_corpus: Corpus) -> Co
         prohibitions=["train"],
         valid_from=date(2017, 4, 1),
         valid_until=None,
-        other_parties=[],
         person=DANA,
     )
-    registry.move_agreement(corpus.ws, "london-terms", AgreementStatus.APPROVED, person=ADA, note="CC BY 4.0")
+    agree(corpus, "london-terms")
     taken = corpus.take_in(folder, NAME)
     assert (taken.new, taken.refused, taken.rows_without_file, taken.consents) == (204, [], [], 102)
     return corpus
@@ -91,7 +90,7 @@ def test_a_set_frozen_for_testing_opens_for_no_training(london: Corpus) -> None:
 
 
 def test_even_with_an_agreement_to_training_each_person_is_asked(london: Corpus) -> None:
-    registry.draft_agreement(
+    agreements.draft(
         london.ws,
         "london-more",
         source=NAME,
@@ -100,13 +99,12 @@ def test_even_with_an_agreement_to_training_each_person_is_asked(london: Corpus)
         prohibitions=[],
         valid_from=date(2017, 4, 1),
         valid_until=None,
-        other_parties=[],
         person=DANA,
     )
-    registry.move_agreement(london.ws, "london-more", AgreementStatus.APPROVED, person=ADA, note="")
+    agree(london, "london-more")
     try:
         with pytest.raises(PolicyRefusal) as caught:
             london.freeze("london-train", NAME)
         assert [(d.code, len(d.items)) for d in caught.value.details] == [("no-consent", 204)]
     finally:
-        registry.move_agreement(london.ws, "london-more", AgreementStatus.TERMINATED, person=ADA, note="")
+        agreements.move(london.ws, "london-more", AgreementStatus.TERMINATED, person=ADA, note="")

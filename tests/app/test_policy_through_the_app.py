@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from small_corpus import ADA, CLEO, DANA, MEMBERS, OKCUPID, PANEL, TRAIN, Corpus, draft
-from unsee.app import datasets, exposure, orders, registry
+from unsee.app import agreements, datasets, exposure, interests, orders, registry
 from unsee.app import training as trainings
 from unsee.core.errors import (
     AlreadyExists,
@@ -220,19 +220,20 @@ def test_registering_refuses_what_it_must(small: Corpus) -> None:
     with pytest.raises(AlreadyExists):
         registry.add_person(ws, "ada", name="Ada", title="x", organisation=None, key_file=None)
     with pytest.raises(NotFound):
-        registry.declare_interest(ws, Interest("X", "Y", "equity", date(2024, 1, 1), orders.PersonId("nobody")))
+        interests.declare(ws, Interest("X", "Y", "equity", date(2024, 1, 1), orders.PersonId("nobody")))
 
 
 def test_an_interested_person_approves_no_agreement(small: Corpus) -> None:
     draft(small, "more-okcupid", OKCUPID, TRAIN)
+    agreements.move(small.ws, "more-okcupid", AgreementStatus.IN_REVIEW, person=DANA, note="")
     with pytest.raises(ApprovalRefused, match="OkCupid, a party"):
-        registry.move_agreement(small.ws, "more-okcupid", AgreementStatus.APPROVED, person=CLEO, note="")
+        agreements.move(small.ws, "more-okcupid", AgreementStatus.APPROVED, person=CLEO, note="")
     assert (
-        registry.move_agreement(small.ws, "more-okcupid", AgreementStatus.APPROVED, person=ADA, note="").status
+        agreements.move(small.ws, "more-okcupid", AgreementStatus.APPROVED, person=ADA, note="").status
         == AgreementStatus.APPROVED
     )
     with pytest.raises(WrongState, match="is approved; it cannot become rejected"):
-        registry.move_agreement(small.ws, "more-okcupid", AgreementStatus.REJECTED, person=ADA, note="")
+        agreements.move(small.ws, "more-okcupid", AgreementStatus.REJECTED, person=ADA, note="")
 
 
 def test_every_fact_is_in_the_log_once_and_in_order(small: Corpus) -> None:

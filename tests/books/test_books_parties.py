@@ -9,10 +9,20 @@ from datetime import date
 import pytest
 from book_writing import DANA, PANEL, a_source, undone
 
-from unsee.books import facts, parties
+from unsee.books import agreements, facts, interests, parties
 from unsee.core.errors import AlreadyExists, NotFound
 from unsee.core.ids import AgreementId, ItemSet, PersonId, SourceId
-from unsee.core.parties import Agreement, AgreementStatus, Interest, Person, SourceKind
+from unsee.core.parties import (
+    Agreement,
+    AgreementStatus,
+    Interest,
+    OnwardSharing,
+    Party,
+    Person,
+    Scraped,
+    SourceKind,
+    Terms,
+)
 
 CONTRACT = Agreement(
     AgreementId("contract"),
@@ -24,6 +34,16 @@ CONTRACT = Agreement(
     "0" * 64,
     "no-data-subject",
     ("mass-surveillance",),
+    terms=Terms(
+        OnwardSharing.LISTED,
+        ("A lab",),
+        ("EU", "UK"),
+        deletion_on_termination=True,
+        consideration="none",
+        recipient_category="research partners",
+        channel="sftp",
+        parties=(Party("giver", "controller", "1 High Street", "legal@giver.example"),),
+    ),
 )
 ADA = Person(PersonId("ada"), "Ada L.", "Counsel", "taker", "ab" * 32)
 
@@ -47,6 +67,14 @@ def test_a_source_comes_back_as_it_was_registered(tx):
         data_classes=("photo", "location"),
         geography="US",
         legacy=True,
+        origin="members of the site",
+        classification="confidential",
+        generation_method="uploaded",
+        intended_purpose="training",
+        original_purpose="dating",
+        scraped=Scraped.TARGETED,
+        retention_days=365,
+        registered_on=date(2014, 9, 1),
     )
     parties.register_source(tx, source)
     kind, body = last_fact(tx)
@@ -67,11 +95,11 @@ def test_an_unknown_source_is_an_error(tx, look):
 
 
 def test_an_agreement_has_the_state_of_its_last_event(tx):
-    parties.draft_agreement(tx, CONTRACT, person=DANA)
-    assert parties.agreement(tx.conn, CONTRACT.id) == CONTRACT
+    agreements.draft(tx, CONTRACT, person=DANA)
+    assert agreements.agreement(tx.conn, CONTRACT.id) == CONTRACT
     for status in (AgreementStatus.IN_REVIEW, AgreementStatus.APPROVED, AgreementStatus.TERMINATED):
-        parties.move_agreement(tx, CONTRACT.id, status, person=DANA, note="so it was decided")
-        assert parties.agreement(tx.conn, CONTRACT.id) == replace(CONTRACT, status=status)
+        agreements.move(tx, CONTRACT.id, status, person=DANA, note="so it was decided")
+        assert agreements.agreement(tx.conn, CONTRACT.id) == replace(CONTRACT, status=status)
         kind, body = last_fact(tx)
         assert (kind, body["status"], body["by"]) == ("AgreementMoved", status, "dana")
     events = tx.conn.exec_driver_sql("SELECT status FROM agreement_events ORDER BY no").scalars().all()
@@ -80,21 +108,21 @@ def test_an_agreement_has_the_state_of_its_last_event(tx):
 
 def test_agreements_are_listed_each_once_with_their_own_state(tx):
     other = replace(CONTRACT, id=AgreementId("amendment"), valid_until=date(2030, 1, 1))
-    for agreement in (CONTRACT, other):
-        parties.draft_agreement(tx, agreement, person=DANA)
-    parties.move_agreement(tx, CONTRACT.id, AgreementStatus.REJECTED, person=DANA, note="no")
-    assert parties.all_agreements(tx.conn) == [other, replace(CONTRACT, status=AgreementStatus.REJECTED)]
+    for one in (CONTRACT, other):
+        agreements.draft(tx, one, person=DANA)
+    agreements.move(tx, CONTRACT.id, AgreementStatus.REJECTED, person=DANA, note="no")
+    assert agreements.all_agreements(tx.conn) == [other, replace(CONTRACT, status=AgreementStatus.REJECTED)]
 
 
 def test_an_agreement_needs_its_source_and_a_name_of_its_own(tx):
     with pytest.raises(NotFound, match="There is no source 'nobody'"):
-        parties.draft_agreement(tx, replace(CONTRACT, source=SourceId("nobody")), person=DANA)
-    parties.draft_agreement(tx, CONTRACT, person=DANA)
+        agreements.draft(tx, replace(CONTRACT, source=SourceId("nobody")), person=DANA)
+    agreements.draft(tx, CONTRACT, person=DANA)
     with pytest.raises(AlreadyExists, match="already an agreement 'contract'"):
-        parties.draft_agreement(tx, CONTRACT, person=DANA)
+        agreements.draft(tx, CONTRACT, person=DANA)
     for look in (
-        lambda: parties.agreement(tx.conn, AgreementId("other")),
-        lambda: parties.move_agreement(tx, AgreementId("other"), AgreementStatus.APPROVED, person=DANA, note=""),
+        lambda: agreements.agreement(tx.conn, AgreementId("other")),
+        lambda: agreements.move(tx, AgreementId("other"), AgreementStatus.APPROVED, person=DANA, note=""),
     ):
         with pytest.raises(NotFound, match="There is no agreement 'other'"):
             look()
@@ -114,5 +142,5 @@ def test_people_and_their_interests_come_back(tx):
         Interest("Ada L.", "Clarifai", "board", date(2014, 2, 1), ADA.id, PANEL),
     ]
     for interest in declared:
-        parties.declare_interest(tx, interest)
-    assert parties.all_interests(tx.conn) == declared
+        interests.declare(tx, interest)
+    assert interests.all_interests(tx.conn) == declared

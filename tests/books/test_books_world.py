@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 from book_writing import DANA, NOW, PANEL, add, photo
 
-from unsee.books import consents, items, orders, parties, world
+from unsee.books import agreements, consents, items, orders, parties, world
 from unsee.core.consent import Consent, ConsentState
 from unsee.core.ids import AgreementId, ItemSet, OrderId, SubjectNo
 from unsee.core.orders import Order, OrderState
@@ -44,11 +44,11 @@ def test_a_photo_is_used_only_while_every_paper_stands(books, ask):
     assert ask() == {"": set(), "no-agreement": {0, 1, 2, 3, 4}}
 
     with books.write() as tx:
-        parties.draft_agreement(tx, CONTRACT, person=DANA)
+        agreements.draft(tx, CONTRACT, person=DANA)
     assert ask() == {"": set(), "not-approved": {0, 1, 2, 3, 4}}
 
     with books.write() as tx:
-        parties.move_agreement(tx, CONTRACT.id, AgreementStatus.APPROVED, person=DANA, note="signed")
+        agreements.move(tx, CONTRACT.id, AgreementStatus.APPROVED, person=DANA, note="signed")
     assert ask() == {"": set(), "no-consent": {0, 1, 2, 3, 4}}
 
     with books.write() as tx:
@@ -72,5 +72,5 @@ def test_a_photo_is_used_only_while_every_paper_stands(books, ask):
     assert ask() == {"": set(), "erased": {1, 2}, "no-consent": {0, 4}, "opted-out": {3}}
 
     with books.write() as tx:
-        parties.move_agreement(tx, CONTRACT.id, AgreementStatus.TERMINATED, person=DANA, note="ended")
+        agreements.move(tx, CONTRACT.id, AgreementStatus.TERMINATED, person=DANA, note="ended")
     assert ask() == {"": set(), "erased": {1, 2}, "not-approved": {0, 3, 4}}

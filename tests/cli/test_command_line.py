@@ -136,7 +136,9 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
         *("agreement", "draft", "friends-1", "--source", "friends", "--document", document),
         *("--permits", TRAIN, "--from", "2024-01-01"),
     )
+    yield ("agreement", "submit", "friends-1")
     yield ("agreement", "approve", "friends-1", "--as", "ada")
+    yield ("agreement", "show", "friends-1")
     yield (
         "agreement",
         "draft",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from small_corpus import ADA, BEN, CLEO, DANA, MEMBERS, OKCUPID, PLAN, Corpus
-from unsee.app import orders, registry
+from unsee.app import interests, orders, registry
 from unsee.attest.approvals import sign_approval
 from unsee.attest.keys import SigningKey
 from unsee.core.errors import ApprovalRefused, NotFound, Tampered
@@ -75,15 +75,15 @@ def test_nobody_signs_twice(planned: Corpus) -> None:
 
 def test_an_interest_declared_after_the_signature_takes_it_back(planned: Corpus) -> None:
     planned.approve()
-    registry.declare_interest(planned.ws, Interest("Ben", "okcupid", "family", date(2026, 1, 1), BEN))
+    interests.declare(planned.ws, Interest("Ben", "okcupid", "family", date(2026, 1, 1), BEN))
     with pytest.raises(ApprovalRefused, match="1 of 2"):
         planned.apply()
 
 
 def test_an_interest_in_the_operator_counts_and_one_elsewhere_does_not(planned: Corpus) -> None:
-    registry.declare_interest(planned.ws, Interest("Ada", "Panel Ltd", "advisory", date(2026, 1, 1), ADA))
+    interests.declare(planned.ws, Interest("Ada", "Panel Ltd", "advisory", date(2026, 1, 1), ADA))
     assert sign(planned, ADA) == 1
-    registry.declare_interest(planned.ws, Interest("Ben", "ACME vision", "equity", date(2026, 1, 1), BEN))
+    interests.declare(planned.ws, Interest("Ben", "ACME vision", "equity", date(2026, 1, 1), BEN))
     with pytest.raises(ApprovalRefused, match="a party to this hand-over"):
         sign(planned, BEN)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from small_corpus import ADA, DANA, MEMBERS, OKCUPID, ORDER, PANEL, TRAIN, Corpus, draft, innocent, reencoded
-from unsee.app import intake, orders, registry
+from small_corpus import ADA, DANA, MEMBERS, OKCUPID, ORDER, PANEL, TRAIN, Corpus, agree, draft, innocent, reencoded
+from unsee.app import agreements, intake, orders, registry
 from unsee.core.errors import BlockedByOrder, MetadataError, NotFound, PolicyRefusal
 from unsee.core.parties import AgreementStatus
 from unsee.intake.take_in import TakenIn
@@ -263,10 +263,10 @@ def test_a_source_without_an_approved_agreement_takes_nothing_in(small: Corpus, 
     draft(small, "new-deal", "new-partner", TRAIN)
     with pytest.raises(PolicyRefusal, match="new-deal is draft"):
         small.take_in(fresh, "new-partner")
-    registry.move_agreement(small.ws, "new-deal", AgreementStatus.APPROVED, person=ADA, note="")
+    agree(small, "new-deal")
     assert table_sizes(small) == before
     assert counts(small.take_in(fresh, "new-partner")) == (3, 0, 0)
-    registry.move_agreement(small.ws, "new-deal", AgreementStatus.TERMINATED, person=ADA, note="over")
+    agreements.move(small.ws, "new-deal", AgreementStatus.TERMINATED, person=ADA, note="over")
     with pytest.raises(PolicyRefusal, match="new-deal is terminated"):
         small.take_in(fresh, "new-partner")
 

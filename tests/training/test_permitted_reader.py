@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from small_corpus import ADA, MEMBERS, OKCUPID, PANEL, TRAIN, Corpus, innocent
-from unsee.app import registry
+from unsee.app import agreements
 from unsee.books import consents
 from unsee.core.consent import Consent, ConsentState
 from unsee.core.errors import BlockedByOrder, NotFound, PolicyRefusal, StoreError, Tampered
@@ -62,9 +62,7 @@ def test_another_purpose_than_the_sets_own_is_refused(small: Corpus) -> None:
 
 def test_a_set_whose_agreement_ended_is_read_no_more(small: Corpus) -> None:
     small.open_dataset("faces-panel")
-    registry.move_agreement(
-        small.ws, f"agreement-{PANEL}", AgreementStatus.TERMINATED, person=ADA, note="they called it off"
-    )
+    agreements.move(small.ws, f"agreement-{PANEL}", AgreementStatus.TERMINATED, person=ADA, note="they called it off")
     with pytest.raises(PolicyRefusal, match="may no longer be read") as caught:
         small.open_dataset("faces-panel")
     assert [(d.code, len(d.items)) for d in caught.value.details] == [("not-approved", 4)]

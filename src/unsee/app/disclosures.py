@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, time
 from sqlalchemy import Connection
 
 from unsee.app.workspace import Workspace
+from unsee.books import agreements, orders, parties, recipients, training, world
 from unsee.books import disclosures as register
-from unsee.books import orders, parties, recipients, training, world
 from unsee.core.errors import InputError, InvalidValue, SharingFrozen
 from unsee.core.ids import AgreementId, DatasetId, ItemSet, ModelId, OrderId, PersonId, RecipientId, SourceId
 from unsee.core.lineage import Edge, Node, closure
@@ -57,7 +57,7 @@ def record(ws: Workspace, told: Told, *, person: PersonId) -> Disclosure:
         recipient = recipients.recipient(conn, RecipientId(told.to))
         if told.on > tx.now.date():
             raise InvalidValue(f"{told.on} is not over yet; what goes out today is recorded as it goes.")
-        agreement = parties.agreement(conn, AgreementId(told.agreement)).id if told.agreement else None
+        agreement = agreements.agreement(conn, AgreementId(told.agreement)).id if told.agreement else None
         items, models, classes = _things(conn, told)
         subject = items if kind is not DisclosureKind.MODEL_DELIVERY else items_behind(conn, models)
         purposes = [purpose] if kind is DisclosureKind.MODEL_DELIVERY else [SHARE, purpose]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from unsee.app.workspace import Workspace
-from unsee.books import items, orders, parties, training
+from unsee.books import agreements, items, orders, parties, training
 from unsee.core.ids import SourceId
 from unsee.erase import scope as scopes
 
@@ -46,7 +46,7 @@ def exposure(ws: Workspace) -> list[Exposure]:
     """One row a source, the most exposed first. Cost: one intersection for each source and dataset, and a count of people."""
     today = ws.now().date()
     with ws.books.read() as conn:
-        agreements = parties.all_agreements(conn)
+        agreed = agreements.all_agreements(conn)
         erased = orders.erased(conn)
         runs = {r.id: Decimal((r.cost or {}).get("cpu_s", "0")) for r in training.all_runs(conn)}
         destroyed = {m.id for m in training.all_models(conn) if m.destroyed_by}
@@ -58,7 +58,7 @@ def exposure(ws: Workspace) -> list[Exposure]:
             mine = parties.items_of_source(conn, source.id) - erased - papers
             reached = scopes.resolve(conn, mine)
             models = tuple(m for m in reached.names("model") if m not in destroyed)
-            lawful = not source.legacy and any(a.source == source.id and a.in_force(today) for a in agreements)
+            lawful = not source.legacy and any(a.source == source.id and a.in_force(today) for a in agreed)
             why = "legacy: taken in without an approved agreement" if source.legacy else ""
             if not lawful and not why:
                 why = "no approved agreement in force"

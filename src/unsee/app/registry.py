@@ -1,11 +1,10 @@
-"""Who and what the workspace knows: people, interests, stores, sources, agreements."""
+"""Who and what the workspace knows: people, stores, sources; and the documents that it keeps."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,11 +12,9 @@ from unsee.app.workspace import MODELS_STORE, Workspace
 from unsee.attest.durable import write_file
 from unsee.attest.keys import SigningKey
 from unsee.books import parties, places
-from unsee.core.approval import objection
-from unsee.core.errors import AlreadyExists, ApprovalRefused, InputError, InvalidValue, WrongState
-from unsee.core.ids import AgreementId, PersonId, SourceId, StoreId, slug
-from unsee.core.parties import Agreement, AgreementStatus, Interest, Person, Source, SourceKind
-from unsee.core.purposes import known
+from unsee.core.errors import AlreadyExists, InputError, InvalidValue
+from unsee.core.ids import PersonId, SourceId, StoreId, slug
+from unsee.core.parties import Person, Scraped, Source, SourceKind
 from unsee.stores.registry import open_store
 
 MAX_DOCUMENT_BYTES = 256 << 20
@@ -44,20 +41,6 @@ def add_person(
     with ws.act() as tx:
         parties.add_person(tx, person)
     return person, path
-
-
-def declare_interest(ws: Workspace, interest: Interest) -> None:
-    """Record a declared interest. Where it names a person or source of the workspace, they must exist.
-
-    Raises:
-        NotFound: they do not.
-    """
-    with ws.act() as tx:
-        if interest.person is not None:
-            parties.person(tx.conn, interest.person)
-        if interest.source is not None:
-            parties.source(tx.conn, interest.source)
-        parties.declare_interest(tx, interest)
 
 
 def add_store(ws: Workspace, name: str, *, kind: str, location: str, options: Mapping[str, str]) -> StoreId:
@@ -98,18 +81,32 @@ def add_source(
     data_classes: Sequence[str],
     geography: str,
     legacy: bool,
+    scraped: str = Scraped.NO,
+    retention_days: int | None = None,
+    origin: str = "",
+    classification: str = "",
+    generation_method: str = "",
+    intended_purpose: str = "",
+    original_purpose: str = "",
 ) -> Source:
-    """Register a source.
+    """Register a source. The fields are those of `Source`.
 
     Raises:
-        InvalidValue: the kind is none, or it is untargeted scraping (R39).
+        InvalidValue: the kind is none, it is untargeted scraping (R39), it is dated in the future, or is to be kept no day.
         AlreadyExists: the id is taken.
     """
-    if kind in {"scraped", "scraping", "web"}:
+    if kind in {"scraped", "scraping", "web"} or scraped == "untargeted":
         raise InvalidValue(
             "Untargeted scraping of faces is no kind of source (EU AI Act art. 5(1)(e)).",
             next_step="Do not take these photos in.",
         )
+    if scraped not in set(Scraped):
+        raise InvalidValue(
+            f"{scraped[:80]!r} says not whether the photos were scraped.",
+            next_step="Say one of: " + ", ".join(Scraped) + ".",
+        )
+    if retention_days is not None and retention_days < 1:
+        raise InvalidValue(f"A source cannot be kept for {retention_days} days.", next_step="Give one day at least.")
     try:
         source_kind = SourceKind(kind)
     except ValueError:
@@ -125,84 +122,22 @@ def add_source(
         tuple(dict.fromkeys(data_classes)) or ("photo",),
         geography,
         legacy,
+        origin=origin,
+        classification=classification,
+        generation_method=generation_method,
+        intended_purpose=intended_purpose,
+        original_purpose=original_purpose,
+        scraped=Scraped(scraped),
+        retention_days=retention_days,
     )
+    if collected_on > ws.now().date():
+        raise InvalidValue(
+            f"Source {source.id} would be collected on {collected_on}, a day to come.",
+            next_step="Register it when the photos were handed over.",
+        )
     with ws.act() as tx:
         parties.register_source(tx, source)
     return source
-
-
-def draft_agreement(
-    ws: Workspace,
-    name: str,
-    *,
-    source: str,
-    document: Path,
-    purposes: Sequence[str],
-    prohibitions: Sequence[str],
-    valid_from: date,
-    valid_until: date | None,
-    other_parties: Sequence[str],
-    person: PersonId,
-) -> Agreement:
-    """Draft an agreement over a source. Its document is kept by digest. Nothing is permitted until it is approved.
-
-    Raises:
-        NotFound: no such source or person.
-        UnknownPurpose: a purpose is not in the tree.
-        InvalidValue: it ends before it begins.
-        InputError: the document cannot be read.
-    """
-    if valid_until is not None and valid_until < valid_from:
-        raise InvalidValue(f"Agreement {name} would end on {valid_until}, before it begins on {valid_from}.")
-    digest = keep_document(ws, document)
-    with ws.act() as tx:
-        parties.person(tx.conn, person)
-        giver = parties.source(tx.conn, SourceId(source))
-        agreement = Agreement(
-            AgreementId(slug(name, what="agreement")),
-            giver.id,
-            tuple(dict.fromkeys([giver.issuer, ws.organisation, *other_parties])),
-            tuple(known(p) for p in purposes),
-            valid_from,
-            valid_until,
-            digest,
-            basis="no-data-subject" if giver.kind is SourceKind.SYNTHETIC else "consent",
-            prohibitions=tuple(known(p) for p in prohibitions),
-        )
-        parties.draft_agreement(tx, agreement, person=person)
-    return agreement
-
-
-def move_agreement(ws: Workspace, name: str, status: AgreementStatus, *, person: PersonId, note: str) -> Agreement:
-    """Approve, reject or terminate an agreement.
-
-    Raises:
-        NotFound: no such agreement or person.
-        WrongState: it cannot go there from where it is.
-        ApprovalRefused: the person has a declared interest in a party (R35).
-    """
-    allowed = {
-        AgreementStatus.APPROVED: {AgreementStatus.DRAFT, AgreementStatus.IN_REVIEW},
-        AgreementStatus.REJECTED: {AgreementStatus.DRAFT, AgreementStatus.IN_REVIEW},
-        AgreementStatus.TERMINATED: {AgreementStatus.APPROVED},
-    }
-    with ws.act() as tx:
-        parties.person(tx.conn, person)
-        agreement = parties.agreement(tx.conn, AgreementId(name))
-        if agreement.status not in allowed[status]:
-            raise WrongState(f"Agreement {name} is {agreement.status}; it cannot become {status}.")
-        if status is AgreementStatus.APPROVED:
-            against = objection(
-                person,
-                author=PersonId(""),
-                parties=agreement.parties,
-                interests=parties.all_interests(tx.conn),
-                source=agreement.source,
-            )
-            if against:
-                raise ApprovalRefused(f"{against}.", next_step="Ask an independent person.")
-        parties.move_agreement(tx, agreement.id, status, person=person, note=note)
-    return replace(agreement, status=status)
 
 
 def keep_document(ws: Workspace, document: Path) -> str:

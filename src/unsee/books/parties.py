@@ -1,4 +1,4 @@
-"""Sources, agreements, people and their declared interests."""
+"""Sources, and the people who act."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sqlalchemy import Connection
 
 from unsee.books import facts
 from unsee.books.database import Tx
-from unsee.books.schema import agreement_events, agreements, interests, people, sources
+from unsee.books.schema import people, sources
 from unsee.core.errors import AlreadyExists, NotFound
-from unsee.core.ids import AgreementId, ItemSet, PersonId, SourceId
-from unsee.core.parties import Agreement, AgreementStatus, Interest, Person, Source, SourceKind
+from unsee.core.ids import ItemSet, PersonId, SourceId
+from unsee.core.parties import Person, Scraped, Source, SourceKind
 
 
 def register_source(tx: Tx, source: Source) -> None:
-    """Add a source without items.
+    """Add a source without items. Its day of registration is that of the transaction, unless it comes with one.
 
     Raises:
         AlreadyExists: the id is taken.
@@ -38,6 +38,14 @@ def register_source(tx: Tx, source: Source) -> None:
             legacy=source.legacy,
             item_set=ItemSet().serialize(),
             document_set=ItemSet().serialize(),
+            origin=source.origin,
+            classification=source.classification,
+            generation_method=source.generation_method,
+            intended_purpose=source.intended_purpose,
+            original_purpose=source.original_purpose,
+            scraped=str(source.scraped),
+            retention_days=source.retention_days,
+            registered_at=f"{source.registered_on}T00:00:00Z" if source.registered_on else tx.at,
         )
     )
     facts.record(
@@ -49,6 +57,7 @@ def register_source(tx: Tx, source: Source) -> None:
         collected_on=source.collected_on.isoformat(),
         data_classes=list(source.data_classes),
         legacy=source.legacy,
+        scraped=str(source.scraped),
     )
 
 
@@ -111,65 +120,6 @@ def documents(conn: Connection) -> ItemSet:
     return ItemSet.union(ItemSet(), *(ItemSet.deserialize(bytes(b)) for b in blobs))
 
 
-def draft_agreement(tx: Tx, agreement: Agreement, *, person: PersonId) -> None:
-    """Add an agreement in the state draft.
-
-    Raises:
-        AlreadyExists: the id is taken.
-        NotFound: there is no such source.
-    """
-    number = source_no(tx.conn, agreement.source)
-    if tx.conn.execute(sa.select(agreements.c.id).where(agreements.c.id == agreement.id)).first():
-        raise AlreadyExists("agreement", agreement.id)
-    tx.conn.execute(
-        agreements.insert().values(
-            id=agreement.id,
-            source_no=number,
-            parties=json.dumps(agreement.parties),
-            purposes=json.dumps(agreement.purposes),
-            prohibitions=json.dumps(agreement.prohibitions),
-            basis=agreement.basis,
-            valid_from=agreement.valid_from.isoformat(),
-            valid_until=agreement.valid_until.isoformat() if agreement.valid_until else None,
-            document_sha256=agreement.document_sha256,
-        )
-    )
-    move_agreement(tx, agreement.id, AgreementStatus.DRAFT, person=person, note="drafted")
-
-
-def move_agreement(tx: Tx, agreement_id: AgreementId, status: AgreementStatus, *, person: PersonId, note: str) -> None:
-    """Record that an agreement reached `status`; earlier states stay on record.
-
-    Raises:
-        NotFound: there is no such agreement.
-    """
-    if tx.conn.execute(sa.select(agreements.c.id).where(agreements.c.id == agreement_id)).first() is None:
-        raise NotFound("agreement", agreement_id)
-    tx.conn.execute(
-        agreement_events.insert().values(
-            agreement_id=agreement_id, status=str(status), person_id=person, note=note, at=tx.at
-        )
-    )
-    facts.record(tx, "AgreementMoved", agreement=agreement_id, status=str(status), by=person, note=note)
-
-
-def agreement(conn: Connection, agreement_id: AgreementId) -> Agreement:
-    """The agreement of that id, in its present state.
-
-    Raises:
-        NotFound: there is none.
-    """
-    found = _agreements(conn, agreements.c.id == agreement_id)
-    if not found:
-        raise NotFound("agreement", agreement_id)
-    return found[0]
-
-
-def all_agreements(conn: Connection) -> list[Agreement]:
-    """Every agreement, by id."""
-    return _agreements(conn, sa.true())
-
-
 def add_person(tx: Tx, person: Person) -> None:
     """Add a member of staff or an outside approver.
 
@@ -207,64 +157,8 @@ def all_people(conn: Connection) -> list[Person]:
     return [_person(row) for row in conn.execute(sa.select(people).order_by(people.c.id))]
 
 
-def declare_interest(tx: Tx, interest: Interest) -> None:
-    """Record a declared interest."""
-    tx.conn.execute(
-        interests.insert().values(
-            holder=interest.holder,
-            organisation=interest.organisation,
-            kind=interest.kind,
-            declared_on=interest.declared_on.isoformat(),
-            person_id=interest.person,
-            source_id=interest.source,
-        )
-    )
-    facts.record(
-        tx,
-        "InterestDeclared",
-        holder=interest.holder,
-        organisation=interest.organisation,
-        kind=interest.kind,
-        person=interest.person,
-        source=interest.source,
-    )
-
-
-def all_interests(conn: Connection) -> list[Interest]:
-    """Every declared interest, in the order of declaration."""
-    return [
-        Interest(r.holder, r.organisation, r.kind, date.fromisoformat(r.declared_on), r.person_id, r.source_id)
-        for r in conn.execute(sa.select(interests).order_by(interests.c.no))
-    ]
-
-
-def _agreements(conn: Connection, where: sa.ColumnElement[bool]) -> list[Agreement]:
-    last = sa.select(sa.func.max(agreement_events.c.no)).group_by(agreement_events.c.agreement_id)
-    rows = conn.execute(
-        sa.select(agreements, sources.c.id.label("source_id"), agreement_events.c.status)
-        .join(sources, sources.c.no == agreements.c.source_no)
-        .join(agreement_events, agreement_events.c.agreement_id == agreements.c.id)
-        .where(agreement_events.c.no.in_(last), where)
-        .order_by(agreements.c.id)
-    )
-    return [
-        Agreement(
-            id=row.id,
-            source=row.source_id,
-            parties=_texts(row.parties),
-            purposes=_texts(row.purposes),
-            prohibitions=_texts(row.prohibitions),
-            basis=row.basis,
-            valid_from=date.fromisoformat(row.valid_from),
-            valid_until=date.fromisoformat(row.valid_until) if row.valid_until else None,
-            document_sha256=row.document_sha256,
-            status=AgreementStatus(row.status),
-        )
-        for row in rows
-    ]
-
-
-def _texts(text: str) -> tuple[str, ...]:
+def texts(text: str) -> tuple[str, ...]:
+    """A column of texts, as it was written."""
     values: Iterable[str] = json.loads(text)
     return tuple(values)
 
@@ -276,9 +170,17 @@ def _source(row: sa.Row[Any]) -> Source:
         kind=SourceKind(row.kind),
         issuer=row.issuer,
         collected_on=date.fromisoformat(row.collected_on),
-        data_classes=_texts(row.data_classes),
+        data_classes=texts(row.data_classes),
         geography=row.geography,
         legacy=row.legacy,
+        origin=row.origin,
+        classification=row.classification,
+        generation_method=row.generation_method,
+        intended_purpose=row.intended_purpose,
+        original_purpose=row.original_purpose,
+        scraped=Scraped(row.scraped),
+        retention_days=row.retention_days,
+        registered_on=date.fromisoformat(row.registered_at[:10]) if row.registered_at else None,
     )
 
 

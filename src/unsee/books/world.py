@@ -6,20 +6,20 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from unsee.books import consents, items, orders, parties, quarantine, residents, retention, sums
+from unsee.books import agreements, consents, items, orders, parties, quarantine, residents, retention, sums
 from unsee.core.policy import Standing, World
 from unsee.core.rules import JURISDICTIONS, RuleBook
 
 
 def as_of(conn: Connection, moment: datetime) -> World:
     """All facts that decide who may use what, at `moment`. Cost: a few bitmaps a source, and the consents in force."""
-    agreements = parties.all_agreements(conn)
+    agreed = agreements.all_agreements(conn)
     return World(
         standings=tuple(
             Standing(
                 source,
                 parties.items_of_source(conn, source.id),
-                tuple(a for a in agreements if a.source == source.id),
+                tuple(a for a in agreed if a.source == source.id),
             )
             for source in parties.all_sources(conn)
         ),

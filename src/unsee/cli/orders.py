@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from unsee.cli.output import (
+    DAY,
     as_person,
     command,
     done,
@@ -20,7 +21,6 @@ from unsee.cli.output import (
     table,
     workers_option,
 )
-from unsee.cli.registry import DAY
 from unsee.core.ids import PersonId
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from unsee.core.ids import PersonId
 
 if TYPE_CHECKING:
     from unsee.app.workspace import Workspace
+    from unsee.core.interests import Path as Conflict
 
+DAY = click.DateTime(["%Y-%m-%d"])
 MAX_DETAILS = 20
 Progress = Callable[[str, int, int], None]
 
@@ -103,6 +106,11 @@ def show_error(error: UnseeError, *, as_json: bool) -> None:
         click.secho(f"→ {error.next_step}", fg="cyan", err=True)
 
 
+def day(moment: datetime | None) -> date | None:
+    """The day of an option of type `DAY`."""
+    return moment.date() if moment else None
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -127,6 +135,12 @@ def say(text: str) -> None:
 def done(text: str) -> None:
     """A line that says what was done, on stdout."""
     click.echo(click.style("✓ ", fg="green") + text)
+
+
+def show_conflicts(found: Iterable[Conflict]) -> None:
+    """Every declared conflict, on a line of its own, in the words that every report uses (R35)."""
+    for path in found:
+        click.echo(click.style("  CONFLICT    ", fg="yellow") + str(path))
 
 
 def size(count: int) -> str:

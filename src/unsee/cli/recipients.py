@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unsee.cli.output import as_person, command, done, open_workspace, print_json, say, table
-from unsee.cli.registry import DAY
+from unsee.cli.output import DAY, as_person, command, done, open_workspace, print_json, say, table
 from unsee.core.ids import PersonId, RecipientId
 
 if TYPE_CHECKING:

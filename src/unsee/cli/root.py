@@ -13,10 +13,10 @@ from unsee.core.errors import UnseeError
 _COMMANDS = {
     "init": ("unsee.cli.registry", "Make a workspace: books, keys, log."),
     "person": ("unsee.cli.registry", "People who act here, each with a key."),
-    "interest": ("unsee.cli.registry", "Declared interests of people in organisations."),
+    "interest": ("unsee.cli.parties", "Declared interests of people in organisations."),
     "store": ("unsee.cli.registry", "Places where photos lie."),
-    "source": ("unsee.cli.registry", "Where photos come from."),
-    "agreement": ("unsee.cli.registry", "What givers and takers agreed."),
+    "source": ("unsee.cli.parties", "Where photos come from."),
+    "agreement": ("unsee.cli.agreements", "What givers and takers agreed."),
     "channel": ("unsee.cli.channels", "The registered ways by which photos come in."),
     "intake": ("unsee.cli.corpus", "Take a folder of photos in."),
     "dataset": ("unsee.cli.corpus", "Freeze and show datasets."),

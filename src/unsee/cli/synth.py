@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from unsee.cli.output import command, done, print_json, progress, size, workers_option
-from unsee.cli.registry import DAY
+from unsee.cli.output import DAY, command, done, print_json, progress, size, workers_option
 
 
 @click.command()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from unsee.core.ids import PersonId, SourceId
-from unsee.core.parties import Interest
+from unsee.core.interests import paths
+from unsee.core.parties import Holding, Interest
 
 NEEDED = 2
 
@@ -24,9 +25,10 @@ class Approval:
 def objection(
     person: PersonId,
     *,
-    author: PersonId,
+    author: PersonId | None,
     parties: Iterable[str],
     interests: Iterable[Interest],
+    holdings: Iterable[Holding] = (),
     already: Iterable[PersonId] = (),
     source: SourceId | None = None,
 ) -> str | None:
@@ -34,24 +36,42 @@ def objection(
 
     Args:
         person: who would sign.
-        author: who made the plan.
+        author: who made the plan; None where nobody's authorship counts.
         parties: the organisations on both sides of the hand-over.
-        interests: all declared interests; names of organisations are compared without regard to case.
+        interests: all declared interests.
+        holdings: all declared holdings of organisations in each other; an interest reaches along them (`unsee.core.interests`).
         already: who has signed this plan.
         source: the source that the hand-over is about; an interest declared for it bars, whichever organisation it names.
     """
     if person == author:
         return f"{person} made this plan; an author does not approve"
-    sides = {p.casefold(): p for p in parties}
-    for interest in interests:
-        if interest.person == person and interest.organisation.casefold() in sides:
-            return (
-                f"{person} declared an interest ({interest.kind}) in {interest.organisation}, a party to this hand-over"
-            )
-        if interest.person == person and source is not None and interest.source == source:
-            return (
-                f"{person} declared an interest ({interest.kind}) in {interest.organisation} for this source, {source}"
-            )
+    reaching = paths(person, interests, holdings, parties, source=source)
+    if reaching:
+        return str(reaching[0])
     if person in set(already):
         return f"{person} has approved this plan already; another person is needed"
+    return None
+
+
+def agreement_objection(
+    person: PersonId,
+    *,
+    drafter: PersonId,
+    approved_by: Sequence[PersonId],
+    conflict_of: Callable[[PersonId], str | None],
+) -> str | None:
+    """Why `person` may not approve an agreement; None when they may, or may co-sign what an independent person approved.
+
+    Args:
+        person: who would approve.
+        drafter: who drafted it: never its sole approver.
+        approved_by: who has approved it.
+        conflict_of: what stands against a person by their declared interests.
+    """
+    if person in approved_by:
+        return f"{person} has approved this agreement already; another person is needed"
+    against = f"{person} drafted this agreement; its drafter is not its sole approver" if person == drafter else None
+    against = conflict_of(person) or against
+    if against and not any(p != drafter and conflict_of(p) is None for p in approved_by):
+        return against
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 
@@ -22,6 +24,19 @@ def canonical_json(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """The fields of a frozen value as JSON: dates as ISO 8601, tuples as lists, all the way down."""
+    return {name: _plain(inner) for name, inner in asdict(value).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _no_floats(value: Any) -> None:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from unsee.attest.approvals import approval_fits
 from unsee.attest.keys import PublicKey
-from unsee.books import orders, parties
+from unsee.books import interests, orders, parties
+from unsee.books.interests import Sides
 from unsee.books.orders import PlanRow
 from unsee.core.approval import NEEDED, objection
 from unsee.core.errors import ApprovalRefused, Tampered
-from unsee.core.ids import PersonId, SourceId
-from unsee.core.parties import Interest
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """The source and the organisations on both sides of a hand-over, and every declared interest: what conflicts are judged by."""
-
-    source: SourceId
-    parties: tuple[str, ...]
-    interests: tuple[Interest, ...]
+from unsee.core.ids import PersonId
 
 
 def sides(conn: Connection, plan: PlanRow, operator: str) -> Sides:
-    """Who gave and who took what the plan's order is about: the issuer, the parties of its agreements, the operator."""
-    source = parties.source(conn, orders.order(conn, plan.order).source)
-    named = [p for a in parties.all_agreements(conn) if a.source == source.id for p in a.parties]
-    return Sides(source.id, tuple(dict.fromkeys([source.issuer, operator, *named])), tuple(parties.all_interests(conn)))
+    """Who gave and who took what the plan's order is about, and every stake that was declared."""
+    return interests.sides(conn, orders.order(conn, plan.order).source, operator)
 
 
 def require_no_objection(conn: Connection, plan: PlanRow, person: PersonId, operator: str) -> None:
@@ -45,6 +33,7 @@ def require_no_objection(conn: Connection, plan: PlanRow, person: PersonId, oper
         author=plan.author,
         parties=standing.parties,
         interests=standing.interests,
+        holdings=standing.holdings,
         already=[a.person for a in orders.approvals_of(conn, plan.id)],
         source=standing.source,
     )
@@ -70,6 +59,7 @@ def require_approved(conn: Connection, plan: PlanRow, operator: str) -> Sequence
             author=plan.author,
             parties=standing.parties,
             interests=standing.interests,
+            holdings=standing.holdings,
             already=holding,
             source=standing.source,
         )

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from unsee.books import consents, items, orders, parties, places, training
+from unsee.books.interests import Sides
 from unsee.core.ids import PersonId, StoreId, SubjectNo
 from unsee.core.orders import ModelScope, Order, profile
 from unsee.erase import scope as scopes
-from unsee.erase.approving import Sides
 from unsee.erase.discovery import Discovery
 from unsee.erase.plandir import TARGETS, PlanDirectory, PlanWriter
 from unsee.match.closure import SEARCHED

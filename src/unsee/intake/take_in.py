@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection
 
-from unsee.books import consents, items, orders, parties, places
+from unsee.books import agreements, consents, items, orders, parties, places
 from unsee.books.database import Books, Tx
 from unsee.core.consent import Consent, ConsentState
 from unsee.core.errors import BlockedByOrder, PolicyRefusal
@@ -108,15 +108,15 @@ def require_open(conn: Connection, source_id: SourceId, today: date) -> None:
         BlockedByOrder: an order on it is being carried out.
     """
     source = parties.source(conn, source_id)
-    agreements = [a for a in parties.all_agreements(conn) if a.source == source_id]
+    agreed = agreements.of_source(conn, source_id)
     under_way = [o for o in orders.all_orders(conn) if o.source == source_id and o.state is not OrderState.CERTIFIED]
     if under_way:
         raise BlockedByOrder(
             f"Source {source_id} is under {under_way[0].id}; nothing is taken in from it.",
             next_step="Carry the order out first.",
         )
-    if not source.legacy and not any(a.in_force(today) for a in agreements):
-        states = ", ".join(f"{a.id} is {a.status}" for a in agreements) or "there is none"
+    if not source.legacy and not any(a.in_force(today) for a in agreed):
+        states = ", ".join(f"{a.id} is {a.state(today)}" for a in agreed) or "there is none"
         raise PolicyRefusal(
             f"Source {source_id} has no approved agreement in force ({states}); nothing was taken in.",
             next_step=f'Draft one with "unsee agreement draft ID --source {source_id}" and have it approved.',
