@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 
 from small_corpus import Corpus, build, copy_of
@@ -28,6 +29,15 @@ def quick(quick_place: Path) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(dir=quick_place))
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """A real PostgreSQL server, one for each process that runs tests. Where UNSEE_REQUIRE_POSTGRES is set, it must be there."""
+    if postgres.programs() is None and not os.environ.get("UNSEE_REQUIRE_POSTGRES"):
+        pytest.skip("no PostgreSQL server below /usr/lib/postgresql: install Debian's package postgresql")
+    with postgres.running() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,12 @@ def url_of(path: Path | str) -> str:
     return f"sqlite:///{path}"
 
 
+def open_url(url: str, *, create: bool = False) -> Books:
+    return Books.open(url, create=create, clock=lambda: NOW)
+
+
 def open_books(path: Path | str, *, create: bool = False) -> Books:
-    return Books.open(url_of(path), create=create, clock=lambda: NOW)
+    return open_url(url_of(path), create=create)
 
 
 def a_source(name: str = "panel", **changes: object) -> Source:
@@ -86,9 +90,9 @@ def whole(conn) -> int:
 # What other processes do.
 
 
-def take_in_one_batch(path: str) -> None:
+def take_in_one_batch(url: str) -> None:
     """One intake of five photos with their copies, in one transaction."""
-    books = open_books(path)
+    books = open_url(url)
     with books.write() as tx:
         n = items.next_item_id(tx.conn)
         ids = add(tx, *(photo(f"{n + i}") for i in range(5)))
@@ -97,21 +101,21 @@ def take_in_one_batch(path: str) -> None:
     books.close()
 
 
-def take_in_many_batches(path: str, name: str, count: int) -> None:
-    books = open_books(path)
+def take_in_many_batches(url: str, name: str, count: int) -> None:
+    books = open_url(url)
     for n in range(count):
         with books.write() as tx:
             add(tx, *(photo(f"{name} {n} {i}") for i in range(3)))
     books.close()
 
 
-def create(path: str) -> None:
-    open_books(path, create=True).close()
+def create(url: str) -> None:
+    open_url(url, create=True).close()
 
 
-def scrub(path: str, doomed: list[int]) -> None:
+def scrub(url: str, doomed: list[int]) -> None:
     """Forget what shows or identifies in some items."""
-    books = open_books(path)
+    books = open_url(url)
     with books.write() as tx:
         places.forget_copies(tx, ItemSet(doomed))
         items.forget_content(tx, ItemSet(doomed))
@@ -119,9 +123,9 @@ def scrub(path: str, doomed: list[int]) -> None:
     books.close()
 
 
-def prepare(path: Path | str) -> None:
+def prepare(url: str) -> None:
     """Books with one source and one store."""
-    books = open_books(path, create=True)
+    books = open_url(url, create=True)
     with books.write() as tx:
         parties.register_source(tx, a_source())
         places.register_store(tx, StoreId("corpus"), "files", "/corpus", {})

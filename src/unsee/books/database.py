@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import Connection, Engine
 
-from unsee.core.errors import StoreUnreachable, WorkspaceBusy, WrongState
+from unsee.books.backends import Backend, backend
+from unsee.core.errors import StoreUnreachable, WrongState
 
 Clock = Callable[[], datetime]
 Entropy = Callable[[int], bytes]
 
 _HEAD = "0002"
 _BUSY_MS = 30_000
-_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 
 def utc_now() -> datetime:
@@ -52,8 +50,9 @@ class Tx:
 class Books:
     """The catalogue of one workspace. Open it with `Books.open`."""
 
-    def __init__(self, engine: Engine, *, clock: Clock, entropy: Entropy) -> None:
-        self._engine = engine
+    def __init__(self, backend: Backend, *, clock: Clock, entropy: Entropy) -> None:
+        self._backend = backend
+        self._engine = backend.engine()
         self._clock = clock
         self._entropy = entropy
 
@@ -61,35 +60,36 @@ class Books:
     def open(
         cls, url: str, *, create: bool = False, clock: Clock = utc_now, entropy: Entropy = secrets.token_bytes
     ) -> Books:
-        """Open the books at a SQLAlchemy URL (`sqlite:////abs/books.sqlite`) and migrate them forward where they are older.
+        """Open the books at a URL and migrate them forward where they are older.
 
         Args:
-            url: where they are.
-            create: make a new SQLite file; without it, an absent file is an error rather than empty books.
+            url: where they are: `sqlite:////abs/books.sqlite`, `postgresql://user@host/database`.
+            create: make books in a new SQLite file, or in a PostgreSQL database that holds no tables yet; without it, absent
+                books are an error rather than empty books.
             clock, entropy: injected for tests.
         Raises:
-            StoreUnreachable: there are no books at that place, or what lies there is no database.
-            WrongState: a newer unsee made these books.
+            InvalidValue: the URL is none, or names another kind of database.
+            MissingExtra: PostgreSQL is asked for, and psycopg is not installed.
+            StoreUnreachable: there are no books at that place, or it cannot be reached, or what lies there is no database.
+            WorkspaceBusy: somebody else held the books for more than 30 seconds.
+            WrongState: a newer unsee made these books, or the database is for something else.
         """
-        made = sa.make_url(url)
-        if made.get_backend_name() == "sqlite" and not create and not Path(made.database or "").is_file():
-            raise StoreUnreachable(
-                f"There are no books at {made.database}.", next_step='Make a workspace with "unsee init".'
-            )
-        engine = sa.create_engine(url)
-        if engine.dialect.name == "sqlite":
-            _as_sqlite(engine)
-        books = cls(engine, clock=clock, entropy=entropy)
+        kind = backend(url, busy_ms=_BUSY_MS)
+        if not create and kind.absent():
+            raise StoreUnreachable(f"There are no books at {kind.place}.", next_step='Make a workspace with "unsee init".')
+        books = cls(kind, clock=clock, entropy=entropy)
         try:
             books._migrate(create=create)
         except sa.exc.DatabaseError as error:
-            engine.dispose()
-            if _is_busy(error):
-                raise _busy() from error
+            books.close()
+            if kind.is_busy(error):
+                raise kind.busy() from error
             raise StoreUnreachable(
-                f"The books at {made.render_as_string()} cannot be opened: {error.orig}.",
-                next_step="Restore them from a backup, or name the right place.",
+                f"The books at {kind.place} cannot be opened: {kind.said(error)}.", next_step=kind.if_unreachable
             ) from error
+        except BaseException:
+            books.close()
+            raise
         return books
 
     @property
@@ -104,12 +104,18 @@ class Books:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view; nothing is written."""
-        with self._engine.connect() as conn:
+        """A consistent view: what was committed when it began; nothing is written.
+
+        Raises:
+            StoreUnreachable: the server went away.
+            WorkspaceBusy: the tables are closed for more than 30 seconds, for what was deleted is made unreadable.
+        """
+        with self._said_in_words("read"), self._engine.connect() as conn:
             try:
                 yield conn
             finally:
-                conn.rollback()
+                if not conn.invalidated:
+                    conn.rollback()
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -119,54 +125,48 @@ class Books:
             WorkspaceBusy: another writer held the books for more than 30 seconds.
             StoreUnreachable: they cannot be written to: a full disk, no permission.
         """
-        try:
-            with self._engine.connect().execution_options(unsee_write=True) as conn, conn.begin():
-                yield Tx(conn, self._clock().replace(microsecond=0), self._entropy)
-        except sa.exc.DatabaseError as error:
-            if _is_busy(error):
-                raise _busy() from error
-            if _code(error) in _UNWRITABLE:
-                raise StoreUnreachable(
-                    f"The books cannot be written to: {error.orig}.",
-                    next_step="See to the disk and its permissions; nothing of this act was kept.",
-                ) from error
-            raise
+        with (
+            self._said_in_words("written to"),
+            self._engine.connect().execution_options(unsee_write=True) as conn,
+            conn.begin(),
+        ):
+            yield Tx(conn, self._clock().replace(microsecond=0), self._entropy)
 
-    def forget_free_pages(self) -> None:
-        """Make deleted rows unreadable in the database file: rewrite it and truncate the write-ahead log.
+    def forget_free_pages(self) -> tuple[str, ...]:
+        """Make deleted rows unreadable where the database keeps its rows.
 
-        `secure_delete` zeroes freed cells, but copies stay in the WAL until it is truncated (measured: all of them), and
-        B-tree reshuffles leave stale cell images. Cost: the size of the books. On PostgreSQL: `VACUUM FULL` of the tables.
-
+        Returns:
+            What may hold them still and is out of reach from here, in words: nothing on SQLite; on PostgreSQL its write-ahead
+            log, archives, replicas and backups.
         Raises:
             WorkspaceBusy: someone still reads or writes the books, so that deleted rows stay readable.
+        Cost: the size of the books.
         """
-        raw = self._engine.raw_connection()  # VACUUM runs outside any transaction, and SQLAlchemy would begin one
-        try:
-            cursor = raw.cursor()
-            if self._engine.dialect.name == "sqlite":
-                cursor.execute("VACUUM")
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                answer = cursor.fetchone()
-                # Of a reader that holds on to the log SQLite tells in its answer, not by an error.
-                if answer is None or answer[0]:
-                    raise _busy()
-            else:
-                cursor.execute("VACUUM FULL digests, copies, item_attributes, subject_attributes, consents")
-        except sqlite3.OperationalError as error:
-            if _is_busy(error):
-                raise _busy() from error
-            raise
-        finally:
-            raw.close()
+        return self._backend.forget(self._engine)
 
     def close(self) -> None:
         """Give back the connections."""
         self._engine.dispose()
 
+    @contextmanager
+    def _said_in_words(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DatabaseError as error:
+            if self._backend.is_busy(error):
+                raise self._backend.busy() from error
+            if self._backend.is_unwritable(error):
+                raise StoreUnreachable(
+                    f"The books cannot be {what}: {self._backend.said(error)}.",
+                    next_step=f"{self._backend.if_failing}; nothing of this act was kept.",
+                ) from error
+            raise
+
     def _migrate(self, *, create: bool) -> None:
         with self._engine.connect() as conn:
-            if sa.inspect(conn).has_table("alembic_version"):
+            self._backend.check(conn)
+            found = sa.inspect(conn)
+            if found.has_table("alembic_version"):
                 present = conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
                 if present == _HEAD:
                     return
@@ -177,12 +177,19 @@ class Books:
                     )
             elif not create:
                 raise StoreUnreachable(
-                    f"What lies at {self._engine.url.database} holds no books.",
+                    f"There are no books in {self._backend.place}.",
                     next_step="Restore them from a backup, or name the right place.",
+                )
+            elif others := found.get_table_names():
+                raise WrongState(
+                    f"There are {len(others)} tables of something else in {self._backend.place}, such as {min(others)!r}.",
+                    next_step="Name a place of their own for the books.",
                 )
         from unsee.books.migrations import upgrade  # alembic loads slowly, and only rarely is there something to do
 
-        upgrade(self._engine)
+        # As a writer: of two that open older books, the second finds them migrated.
+        with self._engine.connect().execution_options(unsee_write=True) as conn, conn.begin():
+            upgrade(conn)
 
 
 def driver_rows(conn: Connection, query: sa.Select[Any]) -> list[Any]:
@@ -193,37 +200,3 @@ def driver_rows(conn: Connection, query: sa.Select[Any]) -> list[Any]:
     # Streaming would have taken the first rows off the cursor already.
     cursor = conn.execute(query, execution_options={"stream_results": False}).cursor
     return list(cursor.fetchall()) if cursor is not None else []
-
-
-def _busy() -> WorkspaceBusy:
-    return WorkspaceBusy("Another process is using the books.", next_step="Wait for it to end and try again.")
-
-
-def _is_busy(error: sa.exc.DatabaseError | sqlite3.Error) -> bool:
-    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
-
-def _code(error: sa.exc.DatabaseError | sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 for another database."""
-    cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
-    return int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _as_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def _settings(connection: DBAPIConnection, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, below
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "secure_delete=ON",
-            f"busy_timeout={_BUSY_MS}",
-            "cache_size=-65536",
-        ):
-            connection.cursor().execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(conn: Connection) -> None:
-        writing = conn.get_execution_options().get("unsee_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

