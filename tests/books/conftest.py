@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import shutil
 
-import postgres
 import pytest
 from book_writing import open_books, open_url, prepare, url_of
+
+import postgres
 
 
 @pytest.fixture(scope="session")

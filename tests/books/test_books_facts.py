@@ -70,7 +70,7 @@ def test_the_log_of_empty_books_is_empty(tmp_path):
 
 
 def test_one_place_in_the_log_holds_one_fact(empty):
-    with pytest.raises(IntegrityError, match=r"UNIQUE constraint failed: facts\.log_index"), empty.write() as tx:
+    with pytest.raises(IntegrityError, match="log_index"), empty.write() as tx:
         record(tx, 1)
         facts.mark_drained(tx, facts.undrained(tx.conn), 0)
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unsee.books import facts, items, parties
+from unsee.books.schema import items as rows
 from unsee.core import merkle
 from unsee.core.errors import NotFound
 from unsee.core.ids import ItemSet, SourceId
@@ -148,7 +149,7 @@ def test_children_are_found_a_generation_at_a_time(books):
         ids = add(tx, *(photo(n) for n in range(6)))
         assert items.children_of(tx.conn, ids) == ItemSet()
         for child, parent in ((3, 0), (4, 0), (5, 3)):
-            tx.conn.exec_driver_sql("UPDATE items SET parent_id = ? WHERE id = ?", (ids[parent], ids[child]))
+            tx.conn.execute(rows.update().where(rows.c.id == ids[child]).values(parent_id=ids[parent]))
         assert items.children_of(tx.conn, ItemSet([ids[0]])) == ItemSet([ids[3], ids[4]])
         assert items.children_of(tx.conn, ItemSet([ids[3], ids[1]])) == ItemSet([ids[5]])
 

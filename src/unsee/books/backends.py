@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg.errors import Diagnostic
 
+
 class Backend(ABC):
     """One kind of database. Transactions of an engine made by it begin as writers where `unsee_write` is set on the connection."""
 
@@ -57,8 +58,8 @@ class Backend(ABC):
         """Whether the error says that somebody else held the books for too long."""
 
     @abstractmethod
-    def is_unwritable(self, error: BaseException) -> bool:
-        """Whether the error says that nothing can be written now: a full disk, no permission, a server that went away."""
+    def is_failing(self, error: BaseException, *, writing: bool) -> bool:
+        """Whether the error says that the database cannot do it now: a server that went away; a full disk, no permission."""
 
     @abstractmethod
     def forget(self, engine: Engine) -> tuple[str, ...]:
@@ -104,12 +105,8 @@ class Sqlite(Backend):
     in_use = "Another process is using the books."
     if_unreachable = "Restore them from a backup, or name the right place."
     if_failing = "See to the disk and its permissions"
-    _UNWRITABLE: ClassVar = {
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-    }
+    _LOST: ClassVar = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+    _UNWRITABLE: ClassVar = {*_LOST, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL}
 
     @property
     def place(self) -> str:
@@ -131,9 +128,9 @@ class Sqlite(Backend):
         """SQLITE_BUSY and SQLITE_LOCKED."""
         return _sqlite_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
-    def is_unwritable(self, error: BaseException) -> bool:
+    def is_failing(self, error: BaseException, *, writing: bool) -> bool:
         """A full disk, a read-only file."""
-        return _sqlite_code(error) in self._UNWRITABLE
+        return _sqlite_code(error) in (self._UNWRITABLE if writing else self._LOST)
 
     def forget(self, engine: Engine) -> tuple[str, ...]:
         """Rewrite the file and truncate the write-ahead log: after that no byte of a deleted row is left in either.
@@ -192,8 +189,9 @@ class Postgres(Backend):
     )
     if_failing = "See to the server, its disk and your rights there"
     _BUSY: ClassVar = ("55P03", "40P01", "40001")
-    _UNWRITABLE: ClassVar = ("08", "25006", "42501", "53", "57P0", "58")
-    """SQLSTATE: connection, read-only, privilege, disk or memory or connections used up, shut down, I/O error.
+    _LOST: ClassVar = ("08", "53", "57P0", "58")
+    _UNWRITABLE: ClassVar = (*_LOST, "25006", "42501")
+    """SQLSTATE: connection; disk, memory or connections used up; shut down; I/O error; a standby; no privilege.
     https://www.postgresql.org/docs/current/errcodes-appendix.html"""
     _LOCK: ClassVar = int.from_bytes(b"unsee bk")
     """Of all advisory locks of a database, the one that a writer of books holds."""
@@ -233,17 +231,17 @@ class Postgres(Backend):
         if encoding != "UTF8":
             raise WrongState(
                 f"The text of the {self.place} is written in {encoding}.",
-                next_step="Make one with \"createdb --encoding=UTF8 --template=template0 NAME\".",
+                next_step='Make one with "createdb --encoding=UTF8 --template=template0 NAME".',
             )
 
     def is_busy(self, error: BaseException) -> bool:
         """A lock that was not had in time."""
         return self._state(error).startswith(self._BUSY)
 
-    def is_unwritable(self, error: BaseException) -> bool:
-        """A full disk, a standby, a lost connection."""
+    def is_failing(self, error: BaseException, *, writing: bool) -> bool:
+        """A lost connection, a full disk, a standby."""
         lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-        return lost or self._state(error).startswith(self._UNWRITABLE)
+        return lost or self._state(error).startswith(self._UNWRITABLE if writing else self._LOST)
 
     def forget(self, engine: Engine) -> tuple[str, ...]:
         """Rewrite every table but `items`, whose rows are dense numbers and stay, so that their files hold live rows only.
@@ -281,9 +279,8 @@ class Postgres(Backend):
         return str(getattr(cause, "sqlstate", None) or "")
 
 
-
-_NOT_SEARCHED = (
-    "the write-ahead log of the PostgreSQL server, its archives, replicas, backups and logs may hold rows that were deleted"
+_OUT_OF_REACH = (
+    "the PostgreSQL server's write-ahead log, archives, replicas, backups and logs may hold rows that were deleted"
 )
 
 
@@ -306,7 +303,7 @@ def _rewrite(connection: psycopg.Connection[Any], backend: Postgres) -> tuple[st
             _forget_statistics(connection, name)
     if kept_alive:
         raise backend.busy()
-    left = [_NOT_SEARCHED]
+    left = [_OUT_OF_REACH]
     for statement, what in (
         ("VACUUM FULL pg_catalog.pg_statistic", "the planner's statistics of the PostgreSQL server may hold samples"),
         ("SELECT pg_switch_wal()", ""),
@@ -320,7 +317,7 @@ def _rewrite(connection: psycopg.Connection[Any], backend: Postgres) -> tuple[st
 
 
 def _forget_statistics(connection: psycopg.Connection[Any], table: str) -> None:
-    """ANALYZE leaves the statistics of a table without rows as they were; a column that is given a type, even its own, loses its."""
+    """ANALYZE leaves the statistics of an empty table as they were; a column that is given a type, even its own, loses its."""
     from psycopg import sql
 
     if connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(table))).fetchone():
@@ -335,4 +332,6 @@ def _forget_statistics(connection: psycopg.Connection[Any], table: str) -> None:
         statement = sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(
             sql.Identifier(table), sql.Identifier(column), sql.SQL(kind)
         )
-        connection.execute(statement + sql.SQL(" COLLATE {}").format(sql.Identifier(collation)) if collation else statement)
+        connection.execute(
+            statement + sql.SQL(" COLLATE {}").format(sql.Identifier(collation)) if collation else statement
+        )

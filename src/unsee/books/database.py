@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from unsee.books.backends import Backend, backend
 from unsee.core.errors import StoreUnreachable, WrongState
@@ -76,7 +76,9 @@ class Books:
         """
         kind = backend(url, busy_ms=_BUSY_MS)
         if not create and kind.absent():
-            raise StoreUnreachable(f"There are no books at {kind.place}.", next_step='Make a workspace with "unsee init".')
+            raise StoreUnreachable(
+                f"There are no books at {kind.place}.", next_step='Make a workspace with "unsee init".'
+            )
         books = cls(kind, clock=clock, entropy=entropy)
         try:
             books._migrate(create=create)
@@ -110,7 +112,7 @@ class Books:
             StoreUnreachable: the server went away.
             WorkspaceBusy: the tables are closed for more than 30 seconds, for what was deleted is made unreadable.
         """
-        with self._said_in_words("read"), self._engine.connect() as conn:
+        with self._said_in_words(writing=False), self._engine.connect() as conn:
             try:
                 yield conn
             finally:
@@ -126,7 +128,7 @@ class Books:
             StoreUnreachable: they cannot be written to: a full disk, no permission.
         """
         with (
-            self._said_in_words("written to"),
+            self._said_in_words(writing=True),
             self._engine.connect().execution_options(unsee_write=True) as conn,
             conn.begin(),
         ):
@@ -149,15 +151,15 @@ class Books:
         self._engine.dispose()
 
     @contextmanager
-    def _said_in_words(self, what: str) -> Iterator[None]:
+    def _said_in_words(self, *, writing: bool) -> Iterator[None]:
         try:
             yield
         except sa.exc.DatabaseError as error:
             if self._backend.is_busy(error):
                 raise self._backend.busy() from error
-            if self._backend.is_unwritable(error):
+            if self._backend.is_failing(error, writing=writing):
                 raise StoreUnreachable(
-                    f"The books cannot be {what}: {self._backend.said(error)}.",
+                    f"The books cannot be {'written to' if writing else 'read'}: {self._backend.said(error)}.",
                     next_step=f"{self._backend.if_failing}; nothing of this act was kept.",
                 ) from error
             raise
