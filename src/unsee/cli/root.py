@@ -17,6 +17,7 @@ _COMMANDS = {
     "store": ("unsee.cli.registry", "Places where photos lie."),
     "source": ("unsee.cli.parties", "Where photos come from."),
     "agreement": ("unsee.cli.agreements", "What givers and takers agreed."),
+    "rules": ("unsee.cli.rules", "What the law of each place asks."),
     "channel": ("unsee.cli.channels", "The registered ways by which photos come in."),
     "intake": ("unsee.cli.corpus", "Take a folder of photos in."),
     "dataset": ("unsee.cli.corpus", "Freeze and show datasets."),
