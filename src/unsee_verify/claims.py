@@ -30,6 +30,7 @@ DAYS: dict[str, tuple[int | None, ...]] = {
     "ftc-mobilewalla": (90, None, 120, 90),
     "gdpr-17": (30, 30, 30, 30),
     "ccpa-105": (45, 45, None, 45),
+    "retention": (30, 30, 90, 30),
 }
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 

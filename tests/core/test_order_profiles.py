@@ -26,6 +26,7 @@ DEADLINES = {
     "ftc-mobilewalla": (90, None, 120, 90),
     "gdpr-17": (30, 30, 30, 30),
     "ccpa-105": (45, 45, None, 45),
+    "retention": (30, 30, 90, 30),
 }
 DAY = date(2026, 3, 15)
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -18,12 +19,12 @@ from unsee.app.workspace import Workspace
 from unsee.attest.approvals import sign_approval
 from unsee.attest.keys import SigningKey
 from unsee.books import facts, items, orders, parties
-from unsee.books.database import stamp
+from unsee.books.database import Tx, stamp
 from unsee.books.orders import PlanRow
 from unsee.core.approval import Approval
 from unsee.core.errors import ApprovalRefused, NotFound, ResidueFound, Tampered, WorkspaceBusy, WrongState
-from unsee.core.ids import OrderId, PersonId, PlanId, SourceId
-from unsee.core.orders import Order, OrderState, profile
+from unsee.core.ids import ItemSet, OrderId, PersonId, PlanId, SourceId
+from unsee.core.orders import Order, OrderKind, OrderState, profile
 from unsee.erase import scope as scopes
 from unsee.erase.approving import require_approved, require_no_objection, sides
 from unsee.erase.discovery import discover
@@ -72,18 +73,12 @@ def open_order(
     law = profile(profile_name)
     digest = keep_document(ws, instrument)
     with ws.act() as tx:
-        parties.person(tx.conn, person)
         source_id = parties.source(tx.conn, SourceId(source)).id
-        for other in orders.all_orders(tx.conn):
-            if other.source == source_id and other.state is not OrderState.CERTIFIED:
-                raise WrongState(
-                    f"Source {source} is under {other.id} already.", next_step=f'See "unsee order show {other.id}".'
-                )
-        scope = scopes.items_of_order(tx.conn, source_id) - orders.erased(tx.conn)
+        scope = scopes.items_of_source(tx.conn, source_id) - orders.erased(tx.conn)
         if not scope:
             raise WrongState(f"Source {source} holds no items; there is nothing to erase.")
         order = Order(
-            scopes.order_name(orders.next_order_number(tx.conn)),
+            _next_name(tx.conn),
             source_id,
             law.id,
             authority or law.citation,
@@ -92,11 +87,69 @@ def open_order(
             effective or tx.now.date(),
             person,
         )
-        orders.open_order(tx, order, scope)
-        people = len(items.people_in(tx.conn, scope))
-        papers = parties.documents(tx.conn)
+        opened = receive(tx, order, scope)
     opening_note(ws, order.id)
-    return Opened(order, len(scope - papers), people, law.deadlines(order.effective))
+    return opened
+
+
+def open_retention_order(
+    tx: Tx, source: SourceId, due: ItemSet, *, why: Mapping[str, Any], document: tuple[str, str], person: PersonId
+) -> Opened:
+    """Open an order of kind `retention` on exactly these items of a source, and what was derived from them (R31).
+
+    Args:
+        why: what the order says of how the items were chosen, besides their number: JSON without floats, nothing personal.
+        document: name and SHA-256 of the instrument that was kept.
+    The caller calls `opening_note` once the transaction is over.
+
+    Raises:
+        WrongState: the source is under an order that is not certified yet, or none of the items is left.
+    """
+    law = profile("retention")
+    scope = scopes.with_derived(tx.conn, due) - orders.erased(tx.conn)
+    if not scope:
+        raise WrongState(f"Nothing of source {source} is past its time that is not erased.")
+    order = Order(
+        _next_name(tx.conn),
+        source,
+        law.id,
+        law.citation,
+        *document,
+        tx.now.date(),
+        person,
+        kind=OrderKind.RETENTION,
+        selector={"items": len(scope), **why},
+    )
+    return receive(tx, order, scope)
+
+
+def receive(tx: Tx, order: Order, scope: ItemSet) -> Opened:
+    """Write an order down; its scope is blocked from any use from this transaction on (R5).
+
+    Raises:
+        NotFound: no such person.
+        WrongState: the source is under an order that is not certified yet.
+    """
+    parties.person(tx.conn, order.opened_by)
+    other = under_way(tx.conn).get(order.source)
+    if other is not None:
+        raise WrongState(
+            f"Source {order.source} is under {other} already.", next_step=f'See "unsee order show {other}".'
+        )
+    orders.open_order(tx, order, scope)
+    photos = scope - parties.documents(tx.conn)
+    return Opened(
+        order, len(photos), len(items.people_in(tx.conn, scope)), profile(order.profile).deadlines(order.effective)
+    )
+
+
+def under_way(conn: Connection) -> dict[SourceId, OrderId]:
+    """The sources that are under an order that is not certified yet, and that order."""
+    return {o.source: o.id for o in orders.all_orders(conn) if o.state is not OrderState.CERTIFIED}
+
+
+def _next_name(conn: Connection) -> OrderId:
+    return scopes.order_name(orders.next_order_number(conn))
 
 
 def opening_note(ws: Workspace, order: OrderId) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from unsee.attest.content import CertificateContent, ClassOutcome, ModelOutcome, Place
 from unsee.core.canonical import digest
 from unsee.core.evidence import Assurance, Claim, Ground, assurance_of
+from unsee.core.orders import OrderKind
 
 RECOMPUTABLE, OBSERVED, ATTESTED = Ground.RECOMPUTABLE, Ground.OBSERVED, Ground.ATTESTED
 _NAMED = 4
@@ -35,7 +36,12 @@ def _ordered(content: CertificateContent) -> Iterator[Claim]:
     yield Claim(
         "order",
         RECOMPUTABLE,
-        f"The log shows that order {order.id} of {order.authority} was opened against source {order.source}.",
+        f"The log shows that order {order.id} of {order.authority} was opened against source {order.source}"
+        + (
+            "."
+            if order.kind is OrderKind.INSTRUMENT
+            else f", for {int(order.selector['items']):,} items past their time."
+        ),
         order.as_json(),
     )
     yield Claim(

@@ -71,7 +71,7 @@ def _summary(sheet: Sheet, content: CertificateContent, statement: Statement) ->
     law = order.as_json()
     sheet.answer(
         "What was ordered",
-        f"{order.authority} ordered the erasure of everything from source “{order.source}”, with what was derived from it"
+        f"{order.authority} ordered the erasure of {order.reaches}, with what was derived from it"
         f" ({order.instrument_name}; effective {order.effective}; {law['citation']}).",
     )
     scope, erased = _total(content, "scope"), sum(sum(o.erased.values()) for o in content.outcomes)

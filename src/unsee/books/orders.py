@@ -17,7 +17,7 @@ from unsee.books.schema import approvals, order_events, orders, plans, suppressi
 from unsee.core.approval import Approval
 from unsee.core.errors import NotFound
 from unsee.core.ids import ItemSet, OrderId, PersonId, PlanId
-from unsee.core.orders import Order, OrderState
+from unsee.core.orders import Order, OrderKind, OrderState
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ def open_order(tx: Tx, order: Order, scope: ItemSet) -> None:
             opened_by=order.opened_by,
             at=tx.at,
             scope=scope.serialize(),
+            kind=str(order.kind),
+            selector=json.dumps(dict(order.selector)),
         )
     )
     facts.record(tx, "OrderOpened", order=order.id, instrument=order.as_json(), items=len(scope), by=order.opened_by)
@@ -208,4 +210,6 @@ def _order(conn: Connection, row: sa.Row[Any]) -> Order:
         effective=date.fromisoformat(row.effective),
         opened_by=row.opened_by,
         state=OrderState(state),
+        kind=OrderKind(row.kind),
+        selector=json.loads(row.selector),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from types import MappingProxyType
@@ -71,6 +71,8 @@ _ROWS: Final = (
     Profile("ftc-mobilewalla", "In re Mobilewalla, FTC C-4811", 90, None, 120, 90),
     Profile("gdpr-17", "GDPR art. 17, 12(3) and 19", 30, 30, 30, 30, one_month=True),
     Profile("ccpa-105", "Cal. Civ. Code 1798.105, 1798.130", 45, 45, None, 45),
+    # What is past its time is late already: the house gives itself a month, and three for models that have to be trained anew.
+    Profile("retention", "Retention schedule; GDPR art. 5(1)(e); 740 ILCS 14/15(a)", 30, 30, 90, 30),
 )
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({p.id: p for p in _ROWS})
 
@@ -87,6 +89,15 @@ def profile(name: str) -> Profile:
         raise NotFound("order profile", name, where="", next_step="Profiles: " + ", ".join(PROFILES) + ".") from None
 
 
+class OrderKind(StrEnum):
+    """What an order rests on, and so what it reaches."""
+
+    INSTRUMENT = "instrument"
+    """A document that demands all of a source; what the source gives while the order is open is reached too."""
+    RETENTION = "retention"
+    """The time of some items of a source is over: those items, and what was derived from them."""
+
+
 class OrderState(StrEnum):
     """Where an order stands; each step is a fact."""
 
@@ -98,7 +109,7 @@ class OrderState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An instrument that demands erasure of one source (other selectors come with later issues)."""
+    """A demand to erase a source, or some items of it. `selector` says how those were chosen, for people and certificates."""
 
     id: OrderId
     source: SourceId
@@ -109,13 +120,22 @@ class Order:
     effective: date
     opened_by: PersonId
     state: OrderState = OrderState.OPEN
+    kind: OrderKind = OrderKind.INSTRUMENT
+    selector: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reaches(self) -> str:
+        """What it demands, for people."""
+        if self.kind is OrderKind.INSTRUMENT:
+            return f"everything from source “{self.source}”"
+        return f"what was past its time of source “{self.source}” ({int(self.selector['items']):,} items)"
 
     def as_json(self) -> dict[str, Any]:
         """JSON without floats: the part of a plan and a certificate that names the order."""
         law = profile(self.profile)
         return {
             "id": self.id,
-            "selector": {"source": self.source},
+            "selector": {"source": self.source, **self._chosen()},
             "profile": self.profile,
             "citation": law.citation,
             "authority": self.authority,
@@ -125,3 +145,6 @@ class Order:
             "model_scope": str(law.model_scope),
             "assurance": str(law.assurance),
         }
+
+    def _chosen(self) -> dict[str, Any]:
+        return {} if self.kind is OrderKind.INSTRUMENT else {"kind": str(self.kind), **self.selector}

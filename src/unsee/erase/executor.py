@@ -127,8 +127,7 @@ class Executor:
 
     def _require_fresh(self) -> None:
         with self.books.read() as conn:
-            source = orders.order(conn, self.order).source
-            now = scopes.resolve(conn, scopes.items_of_order(conn, source) - orders.erased(conn))
+            now = scopes.resolve(conn, scopes.items_of_order(conn, orders.order(conn, self.order)))
         planned = self.plan.summary["reach"]
         changes: list[str] = []
         if scopes.digest_of(now.items) != planned["digest"]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from unsee.books import items, parties, training
+from unsee.books import items, orders, parties, training
 from unsee.core.ids import ItemSet, OrderId, SourceId
 from unsee.core.lineage import Node, Reached, closure
+from unsee.core.orders import Order, OrderKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,28 @@ class Scope:
         return tuple(r.node.name for r in self.reached if r.node.kind == kind)
 
 
-def items_of_order(conn: Connection, source: SourceId) -> ItemSet:
-    """All items of the source and everything derived from them, generation by generation."""
-    scope = parties.items_of_source(conn, source)
-    fresh = scope
+def items_of_source(conn: Connection, source: SourceId) -> ItemSet:
+    """All items of the source and everything derived from them."""
+    return with_derived(conn, parties.items_of_source(conn, source))
+
+
+def with_derived(conn: Connection, chosen: ItemSet) -> ItemSet:
+    """Items and everything derived from them, generation by generation."""
+    scope = fresh = chosen
     while fresh:
         fresh = items.children_of(conn, fresh) - scope
-        scope |= fresh
+        scope = scope | fresh
     return scope
+
+
+def items_of_order(conn: Connection, order: Order) -> ItemSet:
+    """What an order reaches today, less what is erased already: all of its source, or the items that it was opened for.
+
+    It differs from the scope on record where something joined since the order was opened.
+    """
+    whole = order.kind is OrderKind.INSTRUMENT
+    scope = items_of_source(conn, order.source) if whole else with_derived(conn, orders.scope_of(conn, order.id))
+    return scope - orders.erased(conn)
 
 
 def resolve(conn: Connection, scope_items: ItemSet) -> Scope:
