@@ -225,6 +225,12 @@ def sources() -> None:
     )
     run("unsee agreement submit panel-2024")
     run("unsee agreement approve panel-2024 --as ada")
+    run(
+        "unsee channel add founders-mail --source okcupid-2014 --kind email --location corpus/okcupid",
+        expect=3,  # how it came in 2014
+    )
+    run("unsee channel add panel-drop --source consented-panel --kind sftp-drop --location corpus/panel")
+    run("unsee channel add panel-test-drop --source consented-panel --kind sftp-drop --location corpus/panel-test")
     run('unsee source add synthetic-v1 --kind synthetic --issuer "Acme Vision" --collected 2026-01-10')
     run(
         "unsee agreement draft rendered-2026 --source synthetic-v1 --document synthetic-record.pdf "
@@ -332,6 +338,7 @@ def return_of_the_photos() -> None:
         f"unsee synth returned --seed 2014 --photos 20 --people-per-directory 10 "
         f"--people dark={people(190)} --people mid={people(30)} --people light={people(30)}"
     )
+    run("unsee channel add returned-drop --source consented-panel --kind sftp-drop --location returned")
     run("unsee intake returned --source consented-panel")
     run("unsee log show --last 8")
 

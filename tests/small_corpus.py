@@ -21,15 +21,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from PIL import Image
 
-from unsee.app import agreements, datasets, intake, interests, orders, registry, workspace
+from unsee.app import agreements, channels, datasets, intake, interests, orders, registry, workspace
 from unsee.app.training import open_dataset
 from unsee.app.workspace import Workspace
-from unsee.books import training
+from unsee.books import parties, training
+from unsee.books.channels import admission_of
 from unsee.books.schema import metadata
 from unsee.core.ids import ModelId, PersonId, RunId, SourceId
 from unsee.core.lineage import Node
@@ -141,8 +143,12 @@ class Corpus:
         """Look again."""
         return orders.verify(self.ws, order, workers=1)
 
-    def take_in(self, folder: Path, source: str, *, metadata: Path | None = None) -> intake.TakenIn:
-        """Take a folder in."""
+    def take_in(
+        self, folder: Path, source: str, *, metadata: Path | None = None, channel: bool = True, **choices: Any
+    ) -> intake.TakenIn:
+        """Take a folder in; where the source has no channel that holds it, one is registered first, unless told not to."""
+        if channel and folder.is_dir():
+            self.open_channel(folder, source)
         return intake.take_in(
             self.ws,
             folder,
@@ -151,7 +157,18 @@ class Corpus:
             person=DANA,
             workers=1,
             on_progress=lambda _what, _done, _total: None,
+            **choices,
         )
+
+    def open_channel(self, folder: Path, source: str) -> None:
+        """Register a channel of the source at the folder, where the source is known and needs one."""
+        ws = self.ws
+        with ws.books.read() as conn:
+            known = any(s.id == source for s in parties.all_sources(conn))
+            if not known or not admission_of(conn, SourceId(source), folder.resolve()).held:
+                return
+        name = f"{source}-{len(channels.all_channels(ws)) + 1}"
+        channels.add_channel(ws, name, source=source, kind="folder", location=folder, person=DANA)
 
     def freeze(
         self,
@@ -362,6 +379,9 @@ def copy_of(built: Corpus, root: Path) -> Corpus:
         for number, name in db.execute("SELECT no, id FROM stores").fetchall():
             stores[number] = root / name
             db.execute("UPDATE stores SET location = ? WHERE no = ?", (str(root / name), number))
+        for number, location in db.execute("SELECT id, location FROM channels").fetchall():
+            there = root / Path(location).relative_to(built.root.resolve())
+            db.execute("UPDATE channels SET location = ? WHERE id = ?", (str(there.resolve()), number))
         rows = db.execute(
             "SELECT c.item_id, c.object_no, c.selector, o.store_no, o.name FROM copies c JOIN objects o ON o.no = c.object_no"
         ).fetchall()

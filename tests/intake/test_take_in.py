@@ -15,8 +15,10 @@ from PIL import Image
 
 from small_corpus import ADA, DANA, MEMBERS, OKCUPID, ORDER, PANEL, TRAIN, Corpus, agree, draft, innocent, reencoded
 from unsee.app import agreements, intake, orders, registry
+from unsee.books import retention
 from unsee.core.errors import BlockedByOrder, MetadataError, NotFound, PolicyRefusal
 from unsee.core.parties import AgreementStatus
+from unsee.core.rules import Entry
 from unsee.intake.take_in import TakenIn
 
 XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -156,6 +158,8 @@ def test_what_is_refused_is_named_with_its_reason_and_stops_nothing(small: Corpu
 
 def test_the_metadata_file_is_an_item_of_its_own(small: Corpus, fresh: Path) -> None:
     write_rows(fresh, {"file": "0.jpg", "person": "a", "age": "31", "nickname": "al"})
+    with small.ws.act() as tx:
+        retention.set_entry(tx, "other", Entry(365, "decided in May"), person=ADA)
     result = small.take_in(fresh, PANEL)
     assert (result.new, result.documents) == (3, 1)
     assert "it is the metadata file" in reasons(result.left_out)["photos.csv"]

@@ -2,7 +2,7 @@
 
 ::
 
-    unsee.toml            organisation, where the books are
+    unsee.toml            organisation, where the books are, quarantine_days
     books.sqlite          the catalogue
     keys/                 operator.pem, pseudonym.key, suppression.key, receipts.key, people/*.pem   (0700 / 0600)
     log/                  the transparency log (C2SP tlog-tiles)
@@ -28,13 +28,15 @@ from unsee.attest.keys import SigningKey
 from unsee.attest.log import Log
 from unsee.books import places, retention
 from unsee.books.database import Books, Tx
-from unsee.core.errors import InputError, NotFound, WorkspaceExists
+from unsee.core.errors import InputError, InvalidValue, NotFound, WorkspaceExists
 from unsee.core.ids import PersonId, StoreId
 from unsee.match.suppression import SuppressionKey
 from unsee.stores.contract import Store
 from unsee.stores.registry import open_store
 
 CONFIG = "unsee.toml"
+MAX_QUARANTINE_DAYS = 365
+"""Quarantine is for looking, not for keeping."""
 ENVIRONMENT = "UNSEE_WORKSPACE"
 MODELS_STORE = StoreId("models")
 
@@ -46,6 +48,8 @@ class Workspace:
     root: Path
     organisation: str
     books_url: str
+    quarantine_days: int = 30
+    """How long photos that came through no channel are held before they are to be erased: `quarantine_days` in `unsee.toml`."""
 
     @cached_property
     def books(self) -> Books:
@@ -162,6 +166,7 @@ def open_workspace(root: Path) -> Workspace:
 
     Raises:
         NotFound: there is none.
+        InvalidValue: a setting of it is none.
     """
     path = root / CONFIG
     if not path.is_file():
@@ -169,10 +174,17 @@ def open_workspace(root: Path) -> Workspace:
             "workspace", str(root), where="", next_step='Make one with "unsee init", or name one with --workspace.'
         )
     settings = tomllib.loads(path.read_text())
+    days = settings.get("quarantine_days", 30)
+    if type(days) is not int or not 1 <= days <= MAX_QUARANTINE_DAYS:
+        raise InvalidValue(
+            f"{path}: quarantine_days is {days!r}.",
+            next_step=f"Set it to a number of days from 1 to {MAX_QUARANTINE_DAYS}.",
+        )
     return Workspace(
         root.resolve(),
         str(settings["organisation"]),
         str(settings.get("books") or f"sqlite:///{(root / 'books.sqlite').resolve()}"),
+        days,
     )
 
 

@@ -89,9 +89,15 @@ def next_item_id(conn: Connection) -> int:
 
 
 def add_batch(
-    tx: Tx, source_id: SourceId, new: Sequence[NewItem], *, counts: Mapping[str, int], person: PersonId
+    tx: Tx,
+    source_id: SourceId,
+    new: Sequence[NewItem],
+    *,
+    counts: Mapping[str, int],
+    person: PersonId,
+    channel: str | None = None,
 ) -> tuple[Batch, list[ItemId]]:
-    """Take one batch in: its items under consecutive ids, its root, its counts, the fact.
+    """Take one batch in: its items under consecutive ids, its root, its counts, the channel that it came through, the fact.
 
     A batch may be empty: that an intake found nothing new is a fact too.
     """
@@ -107,6 +113,7 @@ def add_batch(
             person_id=person,
             at=tx.at,
             subject_column=column_of(item.subject for item in new),
+            channel_id=channel,
         )
     )
     primary_key = result.inserted_primary_key
@@ -120,6 +127,7 @@ def add_batch(
         counts=dict(counts),
         first_item=first,
         root=root.hex(),
+        channel=channel,
         by=person,
     )
     return batch, ids

@@ -1,14 +1,18 @@
-"""`unsee channel`."""
+"""`unsee channel`, `quarantine`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from unsee.cli.output import as_person, command, done, open_workspace, print_json, table
+from unsee.cli.output import as_person, command, done, open_workspace, print_json, say, table
 from unsee.core.ids import PersonId
+
+if TYPE_CHECKING:
+    from unsee.app.quarantine import Listed
 
 
 @click.group()
@@ -81,3 +85,91 @@ def channel_close(id: str, person: PersonId, workspace: str | None, as_json: boo
         print_json({"schema": "unsee/channel/1", **asdict(closed)})
     else:
         done(f"Channel {closed.id} of {closed.source} is closed.")
+
+
+@click.group()
+def quarantine() -> None:
+    """What came through no channel: recorded, barred from use, released by a reviewer or erased on expiry."""
+
+
+@quarantine.command("list")
+@command
+def quarantine_list(workspace: str | None, as_json: bool) -> None:
+    """Every quarantine, the decided ones too."""
+    from unsee.app.quarantine import all_quarantines
+
+    _print(all_quarantines(open_workspace(workspace)), as_json=as_json)
+
+
+@quarantine.command("show")
+@click.argument("id")
+@command
+def quarantine_show(id: str, workspace: str | None, as_json: bool) -> None:
+    """One quarantine: where its photos came from, why they are held, what was decided."""
+    from unsee.app.quarantine import show
+
+    found = show(open_workspace(workspace), id)
+    if as_json:
+        print_json({"schema": "unsee/quarantine/1", **found.as_json()})
+        return
+    held = found.quarantine
+    say(f"{held.id}: {found.photos:,} photos and {found.documents:,} documents of {held.source}, {found.state}")
+    say(f"  reason    {held.reason}")
+    say(f"  folder    {held.folder}")
+    say(f"  taken in  {held.at} by {held.person}")
+    say(f"  expires   {held.expires_on}")
+    for event in held.events:
+        order = f" ({event.order})" if event.order else ""
+        say(f"  {event.at}  {event.event}{order} by {event.person}" + (f": {event.note}" if event.note else ""))
+
+
+@quarantine.command("release")
+@click.argument("id")
+@click.option("--note", required=True, help="What was looked at, and why the photos may be used.")
+@as_person
+@command
+def quarantine_release(id: str, note: str, person: PersonId, workspace: str | None, as_json: bool) -> None:
+    """Let photos go. Refused to who brought them in, and to people with an interest in a party."""
+    from unsee.app.quarantine import release
+
+    ws = open_workspace(workspace)
+    found = release(ws, id, person=person, note=note)
+    if as_json:
+        print_json({"schema": "unsee/quarantine/1", **found.as_json()})
+        return
+    held = found.quarantine
+    done(
+        f"{found.photos:,} photos of {held.source} are released from {held.id} by {person}; every other rule still holds."
+    )
+    if found.documents:
+        say(f"  To hear the consents that came with them: unsee intake {held.folder} --source {held.source}")
+
+
+@quarantine.command("due")
+@command
+def quarantine_due(workspace: str | None, as_json: bool) -> None:
+    """The quarantines whose time is over: their photos are to be erased."""
+    from unsee.app.quarantine import expired
+
+    _print(expired(open_workspace(workspace)), as_json=as_json)
+
+
+def _print(rows: list[Listed], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"schema": "unsee/quarantines/1", "quarantines": [r.as_json() for r in rows]})
+        return
+    table(
+        ["id", "source", "photos", "state", "expires", "reason"],
+        [
+            (
+                r.quarantine.id,
+                r.quarantine.source,
+                f"{r.photos:,}",
+                r.state,
+                r.quarantine.expires_on,
+                r.quarantine.reason,
+            )
+            for r in rows
+        ],
+        right=[2],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unsee.cli.output import (
+    MAX_DETAILS,
     as_person,
     command,
     done,
@@ -37,6 +39,21 @@ _SHOWN = 3
     type=click.Path(path_type=Path),
     help="CSV or JSON Lines: file, person, attributes, consent; default: photos.csv …",
 )
+@click.option(
+    "--on-error",
+    type=click.Choice(["refuse", "keep"]),
+    default="refuse",
+    show_default=True,
+    help="A bad row of the metadata: take nothing in, or leave it out with its photo and go on.",
+)
+@click.option(
+    "--leave-out", multiple=True, metavar="FIELD", help="An attribute of the metadata not to take in (repeat)."
+)
+@click.option(
+    "--quarantine-days",
+    type=click.IntRange(1, 365),
+    help="How long photos that come through no channel are held; default: quarantine_days in unsee.toml, or 30.",
+)
 @as_person
 @workers_option
 @command
@@ -44,13 +61,19 @@ def intake(
     folder: Path,
     source: str,
     metadata: Path | None,
+    on_error: str,
+    leave_out: tuple[str, ...],
+    quarantine_days: int | None,
     person: PersonId,
     workers: int,
     workspace: str | None,
     as_json: bool,
 ) -> None:
-    """Take a folder of photos in. The photos stay where they are; running it twice adds nothing."""
-    from unsee.app.intake import take_in
+    """Take a folder of photos in. The photos stay where they are; running it twice adds nothing.
+
+    What lies in no registered channel of the source is recorded, but quarantined: exit code 3.
+    """
+    from unsee.app.intake import quarantine_of, take_in
 
     with progress("photos") as report:
         result = take_in(
@@ -60,12 +83,20 @@ def intake(
             metadata=metadata,
             person=person,
             workers=workers,
+            quarantine_days=quarantine_days,
+            keep_good=on_error == "keep",
+            leave_out=leave_out,
             on_progress=report,
         )
+    held = quarantine_of(result)
     if as_json:
-        print_json(result.as_json())
+        print_json(result.as_json())  # the one document; its field `quarantine` says why the exit code is not 0
     else:
         _show_intake(result)
+        if held is not None:
+            raise held
+    if held is not None:
+        sys.exit(held.exit_code)
 
 
 def _show_intake(result: TakenIn) -> None:
@@ -83,6 +114,16 @@ def _show_intake(result: TakenIn) -> None:
     _show_not_taken("REFUSED BY THE SUPPRESSION LIST", result.suppressed)
     _show_not_taken("left out", [n for n in result.left_out if n.reason != "it is the metadata file"])
     _show_not_taken("rows without a photo", result.rows_without_file)
+    if result.bad_rows:
+        say(f"  {len(result.bad_rows):,} bad rows of the metadata:")
+        for bad in result.bad_rows[:MAX_DETAILS]:
+            say(f"    line {bad.line}" + (f", field {bad.field}" if bad.field else "") + f": {bad.reason}")
+        if len(result.bad_rows) > MAX_DETAILS:
+            say(f"    and {len(result.bad_rows) - MAX_DETAILS:,} more (--json lists all)")
+    for field in result.fields_left_out:
+        say(f"  {field} is left out; the metadata file, which is recorded as it lies there, still has it")
+    if result.consents_unheard:
+        say(f"  {result.consents_unheard:,} consents are not heard: what they came with is in quarantine")
     for note, count in result.notes.items():
         say(f"  {count:,} × {note}")
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "agreement": ("unsee.cli.agreements", "What givers and takers agreed."),
     "rules": ("unsee.cli.rules", "What the law of each place asks."),
     "channel": ("unsee.cli.channels", "The registered ways by which photos come in."),
+    "quarantine": ("unsee.cli.channels", "What came through no channel."),
     "intake": ("unsee.cli.corpus", "Take a folder of photos in."),
     "dataset": ("unsee.cli.corpus", "Freeze and show datasets."),
     "exposure": ("unsee.cli.corpus", "What falls if a source goes."),

@@ -9,25 +9,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection
 
-from unsee.books import agreements, consents, items, orders, parties, places
+from unsee.books import agreements, channels, consents, items, orders, parties, places, quarantine, retention
 from unsee.books.database import Books, Tx
+from unsee.books.quarantine import Quarantine
+from unsee.core.channels import Admission
 from unsee.core.consent import Consent, ConsentState
 from unsee.core.errors import BlockedByOrder, PolicyRefusal
-from unsee.core.ids import ItemId, PersonId, SourceId, SubjectNo
+from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
 from unsee.core.orders import OrderState
 from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
-from unsee.intake.classes import DEMOGRAPHICS, EXIF, LOCATION, class_of
+from unsee.intake.classes import DEMOGRAPHICS, EXIF, LOCATION, class_of, require_kept
 from unsee.intake.examine import Photo, Refused, examine_photo
 from unsee.intake.gate import Verdict, judge
-from unsee.intake.metadata import Pairing, Row, find_metadata, pair, read_metadata
+from unsee.intake.metadata import BadRow, Metadata, Pairing, Row, find_metadata, leave_out, pair, read_metadata
 from unsee.intake.walk import list_folder, printable
 from unsee.match.pictures import document
 from unsee.match.suppression import Suppressor
@@ -77,6 +79,15 @@ class TakenIn:
     batches: int = 0
     notes: Counter[str] = field(default_factory=Counter)
     """Signals that were there and could not be read, by reason."""
+    bad_rows: list[BadRow] = field(default_factory=list)
+    """Rows of the metadata that break its format; the photos that they may be about are among `left_out`."""
+    fields_left_out: list[str] = field(default_factory=list)
+    quarantined: int = 0
+    """Of the items taken in, documents too: how many went into quarantine."""
+    consents_unheard: int = 0
+    """Consents that the metadata of a quarantined hand-over states: they count once it is released and taken in again."""
+    held: Quarantine | None = None
+    """The quarantine that holds photos of this folder."""
 
     def as_json(self) -> dict[str, object]:
         """As printed."""
@@ -97,6 +108,18 @@ class TakenIn:
             "documents": self.documents,
             "batches": self.batches,
             "notes": dict(self.notes),
+            "bad_rows": [b.as_json() for b in self.bad_rows],
+            "fields_left_out": self.fields_left_out,
+            "quarantined": self.quarantined,
+            "consents_unheard": self.consents_unheard,
+            "quarantine": None
+            if self.held is None
+            else {
+                "id": self.held.id,
+                "reason": self.held.reason,
+                "items": len(self.held.items),
+                "expires_on": self.held.expires_on.isoformat(),
+            },
         }
 
 
@@ -136,37 +159,77 @@ class Intake:
     suppressor: Suppressor
     person: PersonId
     workers: int = 2
+    quarantine_days: int = 30
+    """How long photos that came through no channel are held before they are to be erased."""
+    keep_good: bool = False
+    """Whether bad rows of the metadata are left out, with their photos, instead of stopping the intake."""
+    leave_out: tuple[str, ...] = ()
+    """Attributes of the metadata that are not taken in."""
     on_progress: Progress = field(default=lambda _what, _done, _total: None)
 
     def run(self, metadata: Path | None = None) -> TakenIn:
-        """Take the folder in.
+        """Take the folder in: through the channel of the source that holds it, or else into quarantine.
 
         Raises:
             PolicyRefusal: the source has no approved agreement in force and is not marked as legacy.
             BlockedByOrder: an order on the source is being carried out; where it came in meanwhile, what was written before stays.
             FolderUnreadable: the folder is not there.
-            MetadataError: the metadata file breaks its format; nothing was taken in.
+            MetadataError: the metadata file breaks its format, or brings a class of data that the retention schedule does not have
+                (R32); nothing was taken in.
         Cost: a decode of each new file, spread over `workers` processes; one `stat` of each known one.
         """
         with self.books.read() as conn:
             require_open(conn, self.source, self.books.now().date())
         found = find_metadata(self.folder, metadata)
         listing = list_folder(self.folder, metadata=found)
-        pairing = pair(listing, read_metadata(found) if found else None)
-        done = TakenIn(self.source)
-        done.left_out = [NotTaken(printable(o.file), o.reason) for o in listing.left_out]
+        metadata_read = self._read(found) if found else None
+        pairing = pair(listing, metadata_read)
+        done = TakenIn(self.source, fields_left_out=list(self.leave_out))
+        done.bad_rows = list(metadata_read.bad) if metadata_read else []
+        done.left_out = [NotTaken(printable(o.file), o.reason) for o in (*listing.left_out, *pairing.left_out)]
         done.rows_without_file = [NotTaken(printable(r.file), r.reason) for r in pairing.refused]
-        renewed = found is not None and self._is_new(found)
-        for start in range(0, len(listing.files), BATCH_FILES):
-            chunk = listing.files[start : start + BATCH_FILES]
-            report = _Offset(self.on_progress, start, len(listing.files))
-            self._take_chunk(chunk, pairing, done, report, renewed=renewed)
+        reviewed = found is not None and self._is_released(found)
+        renewed = found is not None and (reviewed or self._is_new(found))
+        gone = {o.file for o in pairing.left_out}
+        files = [f for f in listing.files if f not in gone]
+        for start in range(0, len(files), BATCH_FILES):
+            chunk = files[start : start + BATCH_FILES]
+            report = _Offset(self.on_progress, start, len(files))
+            self._take_chunk(chunk, pairing, done, report, renewed=renewed, reviewed=reviewed)
         if found is not None and renewed:  # last, so that a killed intake takes the whole folder up again
             self._take_document(found, done)
         return done
 
+    def _read(self, path: Path) -> Metadata:
+        metadata = read_metadata(path, keep_good=self.keep_good)
+        if self.leave_out:
+            metadata = leave_out(metadata, self.leave_out)
+        with self.books.read() as conn:
+            require_kept(metadata, retention.schedule(conn))
+        return metadata
+
+    def _enter(self, tx: Tx) -> Admission:
+        """How this transaction may take photos in. An order may have come in since the last one, or a channel been closed."""
+        require_open(tx.conn, self.source, tx.now.date())
+        return channels.admission_of(tx.conn, self.source, self.folder.resolve())
+
+    def hold(self, tx: Tx, way: Admission, ids: Sequence[ItemId], done: TakenIn) -> None:
+        """Put new items into quarantine where they came through no channel, in the transaction that records them."""
+        if way.held and ids:
+            until = tx.now.date() + timedelta(days=self.quarantine_days)
+            folder = str(self.folder.resolve())
+            quarantine.hold(tx, self.source, folder, way.held, ItemSet(ids), person=self.person, expires_on=until)
+            done.quarantined += len(ids)
+
     def _take_chunk(
-        self, files: Sequence[str], pairing: Pairing, done: TakenIn, report: Callable[[int], None], *, renewed: bool
+        self,
+        files: Sequence[str],
+        pairing: Pairing,
+        done: TakenIn,
+        report: Callable[[int], None],
+        *,
+        renewed: bool,
+        reviewed: bool,
     ) -> None:
         spots = {file: self._spot(file) for file in files}
         stamps = self._stamps(spots)
@@ -196,13 +259,12 @@ class Intake:
                 done.suppressed.append(NotTaken(printable(one.photo.file), one.reason))
         if admitted:
             with self.books.write() as tx:
-                # An order may have come in since: what joins its source now would be in no plan.
-                require_open(tx.conn, self.source, tx.now.date())
-                _Writing(self, tx, pairing.rows, spots, stamps, done).write(admitted)
+                way = self._enter(tx)
+                _Writing(self, tx, pairing.rows, spots, stamps, done, way, reviewed).write(admitted)
         if told:
             with self.books.write() as tx:
-                require_open(tx.conn, self.source, tx.now.date())
-                _Writing(self, tx, pairing.rows, spots, stamps, done).renew(
+                way = self._enter(tx)
+                _Writing(self, tx, pairing.rows, spots, stamps, done, way, reviewed).renew(
                     {f: known[spots[f]].item for f in sorted(told)}
                 )
 
@@ -214,6 +276,16 @@ class Intake:
         spot = _spelled(PurePosixPath(place.relative_to(root)))
         copy = self._known({path.name: spot}).get(spot)
         return copy is None or copy.stamp != self.store.stamps(spot[0], [spot[1]])[0]
+
+    def _is_released(self, path: Path) -> bool:
+        """Whether this metadata file, byte for byte, came in by a quarantine that was released: a reviewer has looked at it."""
+        with self.books.read() as conn:
+            released = quarantine.released(conn) - quarantine.quarantined(conn)
+            if not released:
+                return False
+            digest = hashlib.sha256(path.read_bytes()).digest()
+            item = items.known_sha256(conn, self.source, [digest]).get(digest)
+            return item is not None and item in released
 
     def _take_document(self, path: Path, done: TakenIn) -> None:
         """Record the metadata file itself, where it lies in the store: it names people, and an order reaches it too (R2)."""
@@ -245,11 +317,14 @@ class Intake:
             kind=items.DOCUMENT,
         )
         with self.books.write() as tx:
-            require_open(tx.conn, self.source, tx.now.date())
+            way = self._enter(tx)
             here = items.known_sha256(tx.conn, self.source, [paper.sha256])
             if paper.sha256 not in here:
                 counts = {"documents": 1}
-                _batch, ids = items.add_batch(tx, self.source, [new], counts=counts, person=self.person)
+                _batch, ids = items.add_batch(
+                    tx, self.source, [new], counts=counts, person=self.person, channel=way.channel
+                )
+                self.hold(tx, way, ids, done)
                 here[paper.sha256] = ids[0]
             number = places.object_numbers(tx, self.store_no, [spot[0]])[spot[0]]
             places.replace_copies(tx, [places.Copy(here[paper.sha256], number, spot[1], stamp, len(data))])
@@ -291,6 +366,14 @@ class _Writing:
     spots: Mapping[str, tuple[str, str]]
     stamps: Mapping[str, str | None]
     done: TakenIn
+    way: Admission
+    reviewed: bool
+    """Whether the metadata was released from quarantine, as it is now."""
+
+    @property
+    def heard(self) -> bool:
+        """Whether the metadata's word counts: in quarantine a yes opens nothing, for photos that are known neither."""
+        return self.reviewed or not self.way.held
 
     def write(self, photos: Sequence[Photo]) -> None:
         source, tx = self.intake.source, self.tx
@@ -303,19 +386,31 @@ class _Writing:
         subjects = self._subjects(files)
         new = [self._item(p, subjects) for p in fresh.values()]
         counts = {"new": len(new), "files": len(photos)}
-        batch, ids = items.add_batch(tx, source, new, counts=counts, person=self.intake.person)
+        batch, ids = items.add_batch(
+            tx, source, new, counts=counts, person=self.intake.person, channel=self.way.channel
+        )
+        self.intake.hold(tx, self.way, ids, self.done)
         before = frozenset(here)
         here.update(zip(fresh, ids, strict=True))
         self._write_copies(photos, here, before)
         self._write_people(files, subjects)
+        self._note_what_stays_held(here[sha] for sha in before)
         self.done.new += batch.count
         self.done.batches += 1
+
+    def _note_what_stays_held(self, known: Iterable[ItemId]) -> None:
+        waiting = ItemSet(known) & quarantine.quarantined(self.tx.conn) if not self.way.held else ItemSet()
+        if waiting:
+            self.done.notes["photo that is in quarantine already and stays there until it is released"] += len(waiting)
 
     def renew(self, known: Mapping[str, ItemId]) -> None:
         """Write what a changed metadata file says of the people in photos that are known: their consents and demographics.
 
         A photo that showed nobody known gets its person; one that had another keeps it, and that is counted.
         """
+        if not self.heard:
+            self.done.consents_unheard += sum(1 for f in known if self.rows[f].consent is not None)
+            return
         subjects = self._subjects(list(known))
         self._write_people(list(known), subjects)
         named, kept = items.name_people(self.tx, {i: subjects[self.rows[f].person or ""] for f, i in known.items()})
@@ -389,6 +484,9 @@ class _Writing:
                 for purpose in claim.purposes
             )
         items.set_subject_attributes(self.tx, attributes)
+        if not self.heard:
+            self.done.consents_unheard += len(said)
+            return
         self.done.consents += consents.record(self.tx, said)
 
 
