@@ -18,7 +18,7 @@ from typing import Any
 import click
 import pytest
 
-from small_corpus import OKCUPID, PANEL, PLAN, TRAIN, Corpus
+from small_corpus import OKCUPID, PANEL, PLAN, TRAIN, Corpus, innocent
 from unsee.cli.root import root, run
 from unsee.core.errors import UnseeError, every_error
 
@@ -161,6 +161,13 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     yield ("channel", "close", "annex-old")
     yield ("channel", "list")
     yield ("intake", "annex/more", "--source", PANEL, "--workers", "1")
+    (corpus.root / "gift").mkdir()
+    (corpus.root / "gift" / "1.jpg").write_bytes(innocent(77))
+    corpus.take_in(corpus.root / "gift", PANEL, channel=False)
+    yield ("quarantine", "list")
+    yield ("quarantine", "show", "quarantine-0001")
+    yield ("quarantine", "due")
+    yield ("quarantine", "release", "quarantine-0001", "--note", "looked at the giver's letter", "--as", "ada")
     yield ("dataset", "freeze", "set-1", "--purpose", TRAIN, "--source", PANEL, "--permitted-only")
     yield ("dataset", "list")
     yield ("exposure",)

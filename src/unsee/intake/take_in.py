@@ -1,6 +1,6 @@
 """Taking a folder in: list, pair with its metadata, examine, judge, write to the books; batch by batch, each whole or not at all.
 
-The photos stay where they are: the books record where. Running it again on the same folder reads nothing that was not touched and
+The photos stay where they are: the books record where. Running it again on the same folder reads nothing that was not settled and
 adds nothing.
 """
 
@@ -40,6 +40,8 @@ BATCH_FILES = 10_000
 """Files a batch: what one transaction takes in, and the grain at which a commitment is recomputed."""
 _UNIT_FILES = 32
 
+_ANOTHERS = "it is on record as another source's; one file has one giver"
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -64,7 +66,7 @@ class TakenIn:
     more_copies: int = 0
     """Files with the bytes of a photo that this source has already: another copy, no new item."""
     unchanged: int = 0
-    """Recorded before and not touched since: not read again."""
+    """Recorded before and not settled since: not read again."""
     suppressed: list[NotTaken] = field(default_factory=list)
     refused: list[NotTaken] = field(default_factory=list)
     left_out: list[NotTaken] = field(default_factory=list)
@@ -235,9 +237,12 @@ class Intake:
         stamps = self._stamps(spots)
         known = self._known(spots)
         fresh = [f for f in files if stamps[f] is None or spots[f] not in known or known[spots[f]].stamp != stamps[f]]
-        done.unchanged += len(files) - len(fresh)
-        told = [f for f in (set(files) - set(fresh)) & set(pairing.rows) if pairing.rows[f].person] if renewed else []
-        report(len(files) - len(fresh))
+        others = self._of_others(files, spots, known)
+        settled = set(files) - set(fresh)
+        done.refused.extend(NotTaken(printable(f), _ANOTHERS) for f in sorted(settled & others.keys()))
+        done.unchanged += len(settled - others.keys())
+        told = [f for f in settled & set(pairing.rows) - others.keys() if pairing.rows[f].person] if renewed else []
+        report(len(settled))
         photos: list[Photo] = []
         for outcome in run_units(_examine, _units(str(self.folder), fresh), workers=self.workers):
             report(len(outcome.unit.files))
@@ -247,6 +252,8 @@ class Intake:
             for answer in outcome.value:
                 if isinstance(answer, Refused):
                     done.refused.append(NotTaken(answer.file, answer.reason))
+                elif others.get(answer.file) == answer.picture.sha256:
+                    done.refused.append(NotTaken(printable(answer.file), _ANOTHERS))
                 else:
                     photos.append(answer)
         photos.sort(key=lambda p: p.file)
@@ -345,6 +352,19 @@ class Intake:
             found.update(zip(inside, stamps, strict=True))
         return found
 
+    def _of_others(
+        self, files: Sequence[str], spots: Mapping[str, tuple[str, str]], known: Mapping[tuple[str, str], places.Copy]
+    ) -> dict[str, bytes]:
+        """Files that are on record as another source's, and the digest of what lay there when they came."""
+        with self.books.read() as conn:
+            mine = parties.items_of_source(conn, self.source)
+            theirs = {f: known[spots[f]].item for f in files if spots[f] in known and known[spots[f]].item not in mine}
+            if not theirs:
+                return {}
+            found = items.digests_of(conn, ItemSet(theirs.values()))
+        digests = {i: sha.tobytes() for i, sha in zip(found.ids.tolist(), found.sha256, strict=True)}
+        return {f: digests[i] for f, i in theirs.items() if i in digests}
+
     def _known(self, spots: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], places.Copy]:
         with self.books.read() as conn:
             numbers = {name: no for no, name in places.objects_of(conn, self.store_no).items()}
@@ -409,7 +429,8 @@ class _Writing:
         A photo that showed nobody known gets its person; one that had another keeps it, and that is counted.
         """
         if not self.heard:
-            self.done.consents_unheard += sum(1 for f in known if self.rows[f].consent is not None)
+            claims = [(r.person, r.consent) for r in (self.rows[f] for f in known)]
+            self.done.consents_unheard += len({(who, p) for who, claim in claims if claim for p in claim.purposes})
             return
         subjects = self._subjects(list(known))
         self._write_people(list(known), subjects)
@@ -485,7 +506,7 @@ class _Writing:
             )
         items.set_subject_attributes(self.tx, attributes)
         if not self.heard:
-            self.done.consents_unheard += len(said)
+            self.done.consents_unheard += len({(c.subject, c.purpose) for c in said})
             return
         self.done.consents += consents.record(self.tx, said)
 
