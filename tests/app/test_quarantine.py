@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from small_corpus import ADA, BEN, CLEO, DANA, MEMBERS, OKCUPID, PANEL, TRAIN, Corpus, innocent
-from unsee.app import channels, intake, quarantine, registry
+from unsee.app import channels, intake, interests, quarantine
 from unsee.app.workspace import Workspace, open_workspace
 from unsee.books import parties
 from unsee.books.quarantine import quarantined
@@ -125,7 +125,7 @@ def test_a_word_from_quarantine_opens_no_photo_that_is_known(small: Corpus, gift
 
 def test_r35_who_may_release(small: Corpus, gift: Path) -> None:
     hold(small, gift)
-    registry.declare_interest(
+    interests.declare(
         small.ws, Interest("Cleo", "Panel Ltd", "advisory", datetime(2020, 1, 1, tzinfo=UTC).date(), CLEO)
     )
     for person, why in ((DANA, "brought these photos in"), (CLEO, "declared an interest")):

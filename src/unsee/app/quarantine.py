@@ -8,7 +8,7 @@ from datetime import date
 from sqlalchemy import Connection
 
 from unsee.app.workspace import Workspace
-from unsee.books import parties, quarantine
+from unsee.books import interests, parties, quarantine
 from unsee.books.quarantine import Quarantine
 from unsee.core.approval import objection
 from unsee.core.errors import ApprovalRefused, InvalidValue, WrongState
@@ -101,13 +101,14 @@ def _against(conn: Connection, held: Quarantine, person: PersonId, organisation:
     """Why a person may not release these photos; None where nothing stands against it."""
     if person == held.person:
         return f"{person} brought these photos in; who brings in does not release"
-    agreements = [a for a in parties.all_agreements(conn) if a.source == held.source]
+    sides = interests.sides(conn, held.source, organisation)
     return objection(
         person,
-        author=PersonId(""),
-        parties=[parties.source(conn, held.source).issuer, organisation, *(p for a in agreements for p in a.parties)],
-        interests=parties.all_interests(conn),
-        source=held.source,
+        author=None,
+        parties=sides.parties,
+        interests=sides.interests,
+        holdings=sides.holdings,
+        source=sides.source,
     )
 
 
