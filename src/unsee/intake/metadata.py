@@ -159,10 +159,12 @@ def read_metadata(path: Path, *, keep_good: bool = False) -> Metadata:
             if not keep_good:
                 raise fault
             bad.append(BadRow(fault.line or record.line, fault.field, fault.reason, file or None))
-            rows.pop(file, None)  # of two rows for one photo neither is believed
+            first = rows.pop(file, None)  # of two rows for one photo neither is believed
+            if first is not None:
+                bad.append(BadRow(first.line, "file", f"line {record.line} describes {file!r} as well", file))
         if file:
             seen.setdefault(file, record.line)
-    return Metadata(name, rows, tuple(refused), tuple(bad), fields)
+    return Metadata(name, rows, tuple(refused), tuple(sorted(bad, key=lambda one: one.line)), fields)
 
 
 def leave_out(metadata: Metadata, fields: Collection[str]) -> Metadata:

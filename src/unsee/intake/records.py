@@ -47,7 +47,7 @@ class _Line:
 
 
 def _lines(path: Path, name: str) -> Iterator[_Line]:
-    """Numbered lines as text; one that is too long or no UTF-8 is an empty line with its fault."""
+    """Numbered lines as text; one that is too long (then empty) or no UTF-8 carries its fault."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -68,7 +68,8 @@ def _lines(path: Path, name: str) -> Iterator[_Line]:
             except UnicodeDecodeError as error:
                 at = f"byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
                 what = f"it is not UTF-8 ({at}); it looks like Latin-1 or the like: save it as UTF-8"
-                yield _Line(number, "\n", MetadataError(what, file=name, line=number))
+                # Its quotes and commas stay: what follows of a quoted field is no row of its own.
+                yield _Line(number, raw.decode("utf-8", "replace"), MetadataError(what, file=name, line=number))
 
 
 def _skip_line(file: BinaryIO, raw: bytes) -> None:
