@@ -243,22 +243,30 @@ def counts(conn: Connection, people: Iterable[int], moment: datetime | None = No
 
     A consent stands until it is taken back, also after its term. `moment`: words said after it do not count.
     """
-    wanted = people if isinstance(people, ItemSet) else ItemSet(people)
+    spoke, stands = heard(conn, moment)
+    return count(people if isinstance(people, ItemSet) else ItemSet(people), spoke, stands)
+
+
+def count(people: ItemSet, spoke: ItemSet, stands: ItemSet) -> dict[str, int]:
+    """The counts of R24 for one group of people, from what `heard` answered for all."""
+    spoken, given = len(people & spoke), len(people & stands)
+    return {"consented": given, "withdrawn": spoken - given, "silent": len(people) - spoken}
+
+
+def heard(conn: Connection, moment: datetime | None = None) -> tuple[ItemSet, ItemSet]:
+    """Who said anything at all by `moment`, and who of them has a yes that nothing took back, whether in force or not."""
     terms = all_terms(conn)
     said = words(conn, until=moment)
     last_no = _last_no(said, terms)
     yeses = _last_yeses(said, terms)
-    size = _size(said)
-    spoke = np.zeros(size, dtype=bool)
+    spoke = np.zeros(_size(said), dtype=bool)
     spoke[said.subjects] = True
-    stands = np.zeros(size, dtype=bool)
+    stands = np.zeros(_size(said), dtype=bool)
     for purpose in PARENT:
         lost = last_no.get(purpose)
         for yes in (yeses[p] for p in ancestors(purpose) if p in yeses):
             stands |= (yes.said_at != _NEVER) if lost is None else (yes.said_at > lost)
-    spoken = len(wanted & _set(spoke))
-    given = len(wanted & _set(stands))
-    return {"consented": given, "withdrawn": spoken - given, "silent": len(wanted) - spoken}
+    return _set(spoke), _set(stands)
 
 
 def history(conn: Connection, subject: SubjectNo) -> list[Recorded]:
