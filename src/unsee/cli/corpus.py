@@ -100,7 +100,8 @@ def intake(
 
 
 def _show_intake(result: TakenIn) -> None:
-    done(f"{result.new:,} photos taken in for {result.source}; {result.consents:,} consents.")
+    how = f"recorded for {result.source}, in quarantine" if result.quarantined else f"taken in for {result.source}"
+    done(f"{result.new:,} photos {how}; {result.consents:,} consents.")
     for count, text in (
         (result.unchanged, "known and untouched: nothing to do"),
         (result.named, "known photos: the metadata now says who is in them"),
