@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from book_writing import PANEL, a_source, add, photo, undone
+from book_writing import DANA, PANEL, a_source, add, photo, undone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unsee.books import items, parties, ranges, sets, shown, sums
+from unsee.books.schema import batches as batch_rows
 from unsee.books.schema import digests as digest_rows
+from unsee.books.schema import item_attributes as attribute_rows
 from unsee.books.schema import items as item_rows
-from unsee.core.errors import NotFound
+from unsee.books.schema import sources as source_rows
+from unsee.core.errors import InvalidValue, NotFound
 from unsee.core.ids import ItemSet, SourceId
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -193,3 +197,76 @@ def test_an_erasure_said_twice_is_counted_once(books):
 def test_sums_of_no_source_are_an_error(books):
     with books.read() as conn, pytest.raises(NotFound, match="There is no source 'nobody'"):
         sums.of_source(conn, SourceId("nobody"))
+
+
+# Columns
+
+
+def column_batch(count, **changes):
+    """Columns of `count` photos of nobody, made from none."""
+    whole = items.ItemColumns.of([photo(n) for n in range(count)])
+    return replace(whole, **{name: np.array(values, dtype=np.int64) for name, values in changes.items()})
+
+
+WRITTEN = (batch_rows, item_rows, digest_rows, attribute_rows, source_rows)
+
+
+def _but_numbers(table):
+    """The columns of a table less the numbers that the database gives out, which a transaction that is undone uses up."""
+    return [column for column in table.c if column.name not in {"no", "batch_no", "source_no"}]
+
+
+@SHARED
+@given(st.integers(0, 2**32))
+def test_columns_write_what_single_items_write(books, seed):
+    random = Random(seed)
+    photos = [
+        photo(
+            n,
+            random.choice([None, 1, 2]),
+            signals=random.choice([0, items.OPTED_OUT]),
+            kind=random.choice([items.PHOTO, items.DOCUMENT]),
+            attributes=tuple((f"a{k}", "location", "v") for k in range(random.randint(0, 2))),
+        )
+        for n in range(random.randint(0, 5))
+    ]
+    told = []
+    for taking in (items.add_batch, lambda tx, *a, **k: items.add_columns(tx, a[0], items.ItemColumns.of(a[1]), **k)):
+        with undone(books) as tx:
+            parties.register_source(tx, a_source("other"))
+            taking(tx, PANEL, photos, counts={"new": 1}, person=DANA, channel="web")
+            told.append([tx.conn.execute(sa.select(*_but_numbers(table))).all() for table in WRITTEN])
+            agree(tx.conn, random)
+    assert told[0] == told[1]
+
+
+@SHARED
+@given(st.integers(0, 2**32))
+def test_r3_what_was_made_from_items_is_found_a_generation_at_a_time(books, seed):
+    random = Random(seed)
+    made_from, parent = {}, []
+    for item in range(random.randint(1, 12)):
+        parent.append(random.choice([items.NO_PARENT, *range(item)]))
+        made_from[item] = parent[-1]
+    with undone(books) as tx:
+        half = random.randint(0, len(parent))
+        for part in (parent[:half], parent[half:]):
+            items.add_columns(tx, PANEL, column_batch(len(part), parent=part), counts={}, person=DANA)
+        asked = ItemSet([i for i in made_from if random.random() < 0.4])
+        assert set(items.children_of(tx.conn, asked)) == {i for i, above in made_from.items() if above in set(asked)}
+
+
+@pytest.mark.parametrize("parent", [[-2], [0], [7]])
+def test_an_item_made_from_one_that_is_not_there_is_refused(books, parent):
+    with undone(books) as tx, pytest.raises(InvalidValue, match="which is not there"):
+        items.add_columns(tx, PANEL, column_batch(1, parent=parent), counts={}, person=DANA)
+
+
+def test_columns_of_different_lengths_are_refused(books):
+    with undone(books) as tx, pytest.raises(InvalidValue, match="differ in length"):
+        items.add_columns(tx, PANEL, column_batch(2, width=[1]), counts={}, person=DANA)
+
+
+def test_columns_for_no_source_are_refused(books):
+    with undone(books) as tx, pytest.raises(NotFound, match="There is no source 'nobody'"):
+        items.add_columns(tx, SourceId("nobody"), column_batch(1), counts={}, person=DANA)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +11,26 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from unsee.books import facts, shown, sums
+from unsee.books import batches, shown, sums
 from unsee.books.database import Tx
-from unsee.books.parties import documents_of_source, items_of_source, source_no
+from unsee.books.parties import source_no
 from unsee.books.ranges import id_ranges, within
-from unsee.books.schema import batches, digests, item_attributes, items, sources, subject_attributes, subjects
-from unsee.books.sets import pack, unpack
-from unsee.books.shown import column_of, only_in, with_content, write_names
+from unsee.books.schema import digests, item_attributes, items, sources, subject_attributes, subjects
+from unsee.books.sets import unpack
+from unsee.books.shown import only_in, with_content, write_names
 from unsee.core.commitment import collection_root, items_root
-from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
+from unsee.core.ids import ItemId, ItemSet, SourceId, SubjectNo
 
-PHOTO = 0
-DOCUMENT = 1
-"""Kinds of items. A document is a file that came with the photos, such as their metadata: an order reaches it too (R2).
-Crops, thumbnails, embeddings, labels and synthetic images get numbers of their own."""
-
-OPTED_OUT = 1
-"""Bit of `signals`: the file itself reserves the right against training."""
-
+# What `batches` and `shown` say of items is reached by this name too: a caller need not know which room has it.
+PHOTO, DOCUMENT, OPTED_OUT = batches.PHOTO, batches.DOCUMENT, batches.OPTED_OUT
+NewItem = batches.NewItem
+ItemColumns = batches.ItemColumns
+Batch = batches.Batch
+next_item_id = batches.next_item_id
+add_batch = batches.add_batch
+add_columns = batches.add_columns
+all_batches = batches.all_batches
+NO_PARENT = batches.NO_PARENT
 people_in = shown.people_in
 items_showing = shown.items_showing
 items_of_subjects = shown.items_of_subjects
@@ -37,38 +38,6 @@ subjects_of_items = shown.subjects_of_items
 
 _LOOKUP = 900
 """Parameters of one IN list: below the limit of every SQLite build."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """One photo as intake hands it over. Digests are 32 bytes each; `attributes` are (name, data class, value)."""
-
-    sha256: bytes
-    pixels: bytes
-    pdq: bytes
-    pdq_quality: int
-    width: int
-    height: int
-    size_bytes: int
-    signals: int
-    subject: SubjectNo | None
-    attributes: tuple[tuple[str, str, str], ...] = ()
-    kind: int = PHOTO
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One intake: `count` items from id `first` on, and the root over them."""
-
-    no: int
-    first: int
-    count: int
-    root: bytes
-
-    @property
-    def items(self) -> ItemSet:
-        """Its items."""
-        return ItemSet(range(self.first, self.first + self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,63 +49,6 @@ class Digests:
     pixels: npt.NDArray[np.uint8]
     pdq: npt.NDArray[np.uint8]
     quality: npt.NDArray[np.uint8]
-
-
-def next_item_id(conn: Connection) -> int:
-    """The id that the next item gets. Ids are dense from 0 and never given twice."""
-    last = conn.execute(sa.select(sa.func.max(items.c.id))).scalar()
-    return 0 if last is None else int(last) + 1
-
-
-def add_batch(
-    tx: Tx,
-    source_id: SourceId,
-    new: Sequence[NewItem],
-    *,
-    counts: Mapping[str, int],
-    person: PersonId,
-    channel: str | None = None,
-) -> tuple[Batch, list[ItemId]]:
-    """Take one batch in: its items under consecutive ids, its root, its counts, the channel that it came through, the fact.
-
-    A batch may be empty: that an intake found nothing new is a fact too.
-    """
-    first = next_item_id(tx.conn)
-    root = items_root((ItemId(first + i), item.sha256) for i, item in enumerate(new))
-    result = tx.conn.execute(
-        batches.insert().values(
-            source_no=source_no(tx.conn, source_id),
-            counts=json.dumps(dict(counts)),
-            first_item=first,
-            item_count=len(new),
-            root=root,
-            person_id=person,
-            at=tx.at,
-            subject_column=column_of(item.subject for item in new),
-            channel_id=channel,
-        )
-    )
-    primary_key = result.inserted_primary_key
-    batch = Batch(int(primary_key[0]) if primary_key is not None else 0, first, len(new), root)
-    ids = _add_items(tx, source_id, batch, new)
-    facts.record(
-        tx,
-        "BatchTakenIn",
-        batch=batch.no,
-        source=source_id,
-        counts=dict(counts),
-        first_item=first,
-        root=root.hex(),
-        channel=channel,
-        by=person,
-    )
-    return batch, ids
-
-
-def all_batches(conn: Connection) -> list[Batch]:
-    """Every batch that took something in, in order."""
-    rows = conn.execute(sa.select(batches).where(batches.c.item_count > 0).order_by(batches.c.no))
-    return [Batch(r.no, r.first_item, r.item_count, bytes(r.root)) for r in rows]
 
 
 def commitment(conn: Connection, wanted: ItemSet) -> bytes:
@@ -314,62 +226,6 @@ def forget_content(tx: Tx, wanted: ItemSet) -> dict[str, int]:
         "item_attributes": _delete(tx, item_attributes.c.item_id, wanted),
         "subject_attributes": _delete(tx, subject_attributes.c.subject_no, people),
     }
-
-
-def _add_items(tx: Tx, source_id: SourceId, batch: Batch, new: Sequence[NewItem]) -> list[ItemId]:
-    if not new:
-        return []
-    number = source_no(tx.conn, source_id)
-    ids = [ItemId(batch.first + i) for i in range(len(new))]
-    tx.conn.execute(
-        items.insert(),
-        [
-            {
-                "id": item_id,
-                "source_no": number,
-                "subject_no": item.subject,
-                "parent_id": None,
-                "batch_no": batch.no,
-                "kind": item.kind,
-                "signals": item.signals,
-                "width": item.width,
-                "height": item.height,
-                "size_bytes": item.size_bytes,
-            }
-            for item_id, item in zip(ids, new, strict=True)
-        ],
-    )
-    tx.conn.execute(
-        digests.insert(),
-        [
-            {
-                "item_id": item_id,
-                "sha256": item.sha256,
-                "pixels": item.pixels,
-                "pdq": item.pdq,
-                "pdq_quality": item.pdq_quality,
-            }
-            for item_id, item in zip(ids, new, strict=True)
-        ],
-    )
-    rows = [
-        {"item_id": item_id, "name": name, "data_class": data_class, "value": value}
-        for item_id, item in zip(ids, new, strict=True)
-        for name, data_class, value in item.attributes
-    ]
-    if rows:
-        tx.conn.execute(item_attributes.insert(), rows)
-    mine = items_of_source(tx.conn, source_id) | batch.items
-    papers = documents_of_source(tx.conn, source_id) | ItemSet(
-        [i for i, item in zip(ids, new, strict=True) if item.kind == DOCUMENT]
-    )
-    tx.conn.execute(
-        sa.update(sources).where(sources.c.no == number).values(item_set=pack(mine), document_set=pack(papers))
-    )
-    people = ItemSet(sorted({item.subject for item in new if item.subject is not None}))
-    opted_out = ItemSet([i for i, item in zip(ids, new, strict=True) if item.signals & OPTED_OUT])
-    sums.add(tx, number, sums.Sums(people, opted_out, sum(item.size_bytes for item in new)))
-    return ids
 
 
 def _counts(conn: Connection, key: sa.Column[int], group: sa.Column[str], wanted: ItemSet) -> Counter[str]:

@@ -20,6 +20,7 @@ from unsee.books.sets import from_mask, to_array
 from unsee.core.ids import ItemId, ItemSet, SubjectNo
 
 NOBODY = 0
+"""In a column of people: nobody known."""
 
 _BLOCK = 1 << 20
 """Items in a block, about."""
@@ -32,11 +33,6 @@ _FEW = 900
 
 Column = npt.NDArray[np.uint32]
 Marks = npt.NDArray[np.bool_]
-
-
-def column_of(people: Iterable[int | None]) -> bytes:
-    """What `batches.subject_column` holds for these people in the order of their items."""
-    return np.fromiter((who or NOBODY for who in people), dtype="<u4").tobytes()
 
 
 def people_in(conn: Connection, wanted: ItemSet) -> ItemSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from unsee.books import facts
 from unsee.books.database import Tx
 from unsee.books.schema import datasets, evaluations, lineage, model_events, models, runs
+from unsee.books.sets import unpack
 from unsee.core.errors import AlreadyExists, NotFound
 from unsee.core.ids import DatasetId, ItemSet, ModelId, OrderId, PersonId, RunId
 from unsee.core.lineage import Edge, Node
@@ -112,6 +113,14 @@ def dataset(conn: Connection, dataset_id: DatasetId) -> Dataset:
 def all_datasets(conn: Connection) -> list[Dataset]:
     """Every dataset, in order of freezing."""
     return [_dataset(row) for row in conn.execute(sa.select(datasets).order_by(datasets.c.at, datasets.c.id))]
+
+
+def dataset_items(conn: Connection) -> Iterator[tuple[DatasetId, ItemSet]]:
+    """The items of every dataset, one dataset at a time, in order of freezing."""
+    order = conn.execute(sa.select(datasets.c.id).order_by(datasets.c.at, datasets.c.id)).scalars().all()
+    for name in order:
+        blob = conn.execute(sa.select(datasets.c.item_set).where(datasets.c.id == name)).scalar_one()
+        yield DatasetId(name), unpack(blob)
 
 
 def start_run(tx: Tx, run: Run, inputs: Iterable[Node]) -> None:

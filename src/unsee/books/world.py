@@ -13,6 +13,7 @@ from unsee.core.rules import JURISDICTIONS, RuleBook
 
 def as_of(conn: Connection, moment: datetime) -> World:
     """All facts that decide who may use what, at `moment`. Cost: a few bitmaps a source, and the consents in force."""
+    living = residents.residents(conn)
     agreed = agreements.all_agreements(conn)
     return World(
         standings=tuple(
@@ -28,6 +29,6 @@ def as_of(conn: Connection, moment: datetime) -> World:
         opted_out=sums.opted_out(conn),
         erased=orders.erased(conn),
         quarantined=quarantine.quarantined(conn),
-        residents={code: items.items_of_subjects(conn, people) for code, people in residents.residents(conn).items()},
+        residents=dict(zip(living, items.items_showing(conn, list(living.values())), strict=True)),
         rules=RuleBook(JURISDICTIONS, retention.schedule(conn)),
     )

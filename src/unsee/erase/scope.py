@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -51,8 +52,18 @@ def items_of_order(conn: Connection, order: Order) -> ItemSet:
 
 def resolve(conn: Connection, scope_items: ItemSet) -> Scope:
     """Close a set of items over datasets, runs and models. Cost: one intersection a dataset and a walk of a small graph."""
-    seeds = [Node("dataset", d.id) for d in training.all_datasets(conn) if d.items.intersect(scope_items)]
-    return Scope(scope_items, closure(seeds, training.all_edges(conn)))
+    return resolve_each(conn, [scope_items])[0]
+
+
+def resolve_each(conn: Connection, scopes: Sequence[ItemSet]) -> list[Scope]:
+    """As `resolve`, for many sets of items at once: each dataset is read once, and one lies in memory at a time."""
+    seeds: list[list[Node]] = [[] for _ in scopes]
+    for name, held in training.dataset_items(conn):
+        for mine, scope in zip(seeds, scopes, strict=True):
+            if held.intersect(scope):
+                mine.append(Node("dataset", name))
+    edges = training.all_edges(conn)
+    return [Scope(scope, closure(mine, edges)) for scope, mine in zip(scopes, seeds, strict=True)]
 
 
 def untouched(conn: Connection, scope_items: ItemSet, erased: ItemSet) -> ItemSet:
