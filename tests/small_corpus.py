@@ -225,7 +225,7 @@ class Corpus:
 
     def facts(self) -> list[str]:
         """Kinds of all facts, in order."""
-        return [str(kind) for (kind,) in self.sql("SELECT kind FROM facts ORDER BY seq")]
+        return [str(kind) for _seq, kind in self.rows("facts", "seq, kind")]
 
 
 def marker(path: Path) -> bytes:
@@ -262,11 +262,11 @@ def innocent(seed: int) -> bytes:
     return held.getvalue()
 
 
-def build(root: Path) -> Corpus:
-    """Make the corpus in an empty directory."""
+def build(root: Path, *, books_url: str | None = None) -> Corpus:
+    """Make the corpus in an empty directory, its books there or at a URL."""
     made = Corpus(root)
     made.document.write_bytes(b"%PDF-1.4 a paper\n")
-    ws = workspace.create(root / "ws", "Acme Vision")
+    ws = workspace.create(root / "ws", "Acme Vision", books_url=books_url)
     for person, title in ((DANA, "Data engineer"), (ADA, "Privacy officer"), (BEN, "Counsel"), (CLEO, "Founder")):
         registry.add_person(ws, person, name=person.title(), title=title, organisation=None, key_file=None)
     _photos(made)

@@ -410,8 +410,3 @@ def test_forgetting_is_finished_after_a_kill_anywhere(template, tmp_path):
             assert set(items.digests_of(conn, doomed | kept).ids.tolist()) == set(kept)
             assert parties.items_of_source(conn, PANEL) == doomed | kept
         books.close()
-
-
-def test_the_file_is_known(sqlite_books, path):
-    books = sqlite_books
-    assert books.path == Path(path)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from unsee.attest.keys import SigningKey
 from unsee.attest.log import Log
-from unsee.books import places, retention
+from unsee.books import facts, places, retention
 from unsee.books.database import Books, Tx
 from unsee.core.errors import InputError, InvalidValue, NotFound, WorkspaceExists
 from unsee.core.ids import PersonId, StoreId
@@ -130,14 +130,17 @@ def create(root: Path, organisation: str, *, books_url: str | None = None) -> Wo
     """Make a workspace in `root`, which does not hold one yet.
 
     Raises:
-        WorkspaceExists: it does.
+        WorkspaceExists: it does, or the books belong to another one.
         InputError: the organisation has no name.
+        StoreUnreachable: the books cannot be made at `books_url`; nothing else was made either.
     """
     if not organisation.strip():
         raise InputError("A workspace belongs to an organisation.", next_step="Name it with --organisation.")
     if (root / CONFIG).exists():
         raise WorkspaceExists(f"There is a workspace in {root} already.", next_step="Choose another directory.")
     root.mkdir(parents=True, exist_ok=True)
+    url = books_url or f"sqlite:///{(root / 'books.sqlite').resolve()}"
+    _begin_books(url)
     for name in ("models", "plans", "instruments", "reports"):
         (root / name).mkdir(exist_ok=True)
     for directory in (root / "keys", root / "keys" / "people"):
@@ -147,18 +150,29 @@ def create(root: Path, organisation: str, *, books_url: str | None = None) -> Wo
     SuppressionKey.create(root / "keys" / "suppression.key")
     operator = SigningKey.generate(secrets.token_bytes)
     operator.save(root / "keys" / "operator.pem")
-    url = books_url or f"sqlite:///{(root / 'books.sqlite').resolve()}"
-    books = Books.open(url, create=True)
-    with books.write() as tx:
-        retention.start(tx)
-    books.close()
     Log.create(root / "log", origin_of(organisation), operator)
     # Written last: a directory with this file is a whole workspace.
     text = f"organisation = {_toml(organisation)}\n" + (f"books = {_toml(books_url)}\n" if books_url else "")
     aside = root / f".{CONFIG}.partial"
+    aside.touch(mode=0o600)  # the books' URL may hold a password
     aside.write_text(text)
     aside.replace(root / CONFIG)
     return open_workspace(root)
+
+
+def _begin_books(url: str) -> None:
+    books = Books.open(url, create=True)
+    try:
+        with books.write() as tx:
+            # Another workspace's log carries their facts; a second log would lack them for ever.
+            if facts.drained_count(tx.conn):
+                raise WorkspaceExists(
+                    "These books belong to a workspace already.",
+                    next_step="Name a database of its own, or work in that workspace.",
+                )
+            retention.start(tx)
+    finally:
+        books.close()
 
 
 def open_workspace(root: Path) -> Workspace:

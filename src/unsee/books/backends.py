@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from psycopg.errors import Diagnostic
 
 
+_CHUNK = 8 << 20
+
+
 class Backend(ABC):
     """One kind of database. Transactions of an engine made by it begin as writers where `unsee_write` is set on the connection."""
 
@@ -28,6 +32,8 @@ class Backend(ABC):
     if_unreachable: ClassVar[str]
     if_failing: ClassVar[str]
     """What to say when somebody else writes; what to do when opening fails, and when reading or writing does."""
+    beyond_reach: ClassVar[tuple[str, ...]] = ()
+    """What else may hold rows that were deleted, and can be neither rewritten nor searched through a connection."""
 
     def __init__(self, url: URL, busy_ms: int) -> None:
         self.url = url
@@ -64,6 +70,10 @@ class Backend(ABC):
     @abstractmethod
     def forget(self, engine: Engine) -> tuple[str, ...]:
         """Make deleted rows unreadable; returns what may hold them still, in words for the evidence."""
+
+    @abstractmethod
+    def raw(self, engine: Engine) -> Generator[Iterator[bytes], None, None]:
+        """All that the database holds, as streams of bytes: its files where they can be read, else every row of every table."""
 
     def said(self, error: sa.exc.DatabaseError) -> str:
         """What the database said, on one line and without the password."""
@@ -155,6 +165,13 @@ class Sqlite(Backend):
             raise self.busy()
         return ()
 
+    def raw(self, engine: Engine) -> Generator[Iterator[bytes], None, None]:  # noqa: ARG002  # no connection sees what a page keeps
+        """The file and its write-ahead log: a row is deleted first, and its page may keep the bytes."""
+        for name in (self.place, self.place + "-wal"):
+            if Path(name).exists():
+                with Path(name).open("rb") as file:
+                    yield iter(partial(file.read, _CHUNK), b"")
+
     def _settings(self, connection: DBAPIConnection, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, below
         for pragma in (
@@ -188,6 +205,7 @@ class Postgres(Backend):
         "A password belongs into ~/.pgpass."
     )
     if_failing = "See to the server, its disk and your rights there"
+    beyond_reach = ("the write-ahead log, archives, replicas, backups and logs of the PostgreSQL server",)
     _BUSY: ClassVar = ("55P03", "40P01", "40001")
     _LOST: ClassVar = ("08", "53", "57P0", "58")
     _UNWRITABLE: ClassVar = (*_LOST, "25006", "42501")
@@ -261,6 +279,14 @@ class Postgres(Backend):
         finally:
             raw.invalidate()  # and with the connection go its settings and the lock
 
+    def raw(self, engine: Engine) -> Generator[Iterator[bytes], None, None]:
+        """Every table by COPY in its binary format: every value of every row, as the server would hand it to anybody."""
+        with engine.connect() as conn:
+            for name in metadata.tables:
+                yield _copied_out(
+                    conn, f"COPY {conn.dialect.identifier_preparer.quote(name)} TO STDOUT (FORMAT BINARY)"
+                )
+
     def _begin(self, conn: Connection) -> None:
         if not conn.get_execution_options().get("unsee_write", False):
             conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -279,9 +305,15 @@ class Postgres(Backend):
         return str(getattr(cause, "sqlstate", None) or "")
 
 
-_OUT_OF_REACH = (
-    "the PostgreSQL server's write-ahead log, archives, replicas, backups and logs may hold rows that were deleted"
-)
+def _copied_out(conn: Connection, statement: str) -> Iterator[bytes]:
+    held = bytearray()
+    with conn.connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[attr-defined]
+        for row in copy:
+            held += row
+            if len(held) >= _CHUNK:
+                yield bytes(held)
+                held.clear()
+    yield bytes(held)
 
 
 def _rewrite(connection: psycopg.Connection[Any], backend: Postgres) -> tuple[str, ...]:
@@ -303,11 +335,14 @@ def _rewrite(connection: psycopg.Connection[Any], backend: Postgres) -> tuple[st
             _forget_statistics(connection, name)
     if kept_alive:
         raise backend.busy()
-    left = [_OUT_OF_REACH]
+    left = list(backend.beyond_reach)
     for statement, what in (
-        ("VACUUM FULL pg_catalog.pg_statistic", "the planner's statistics of the PostgreSQL server may hold samples"),
+        (
+            "VACUUM FULL pg_catalog.pg_statistic",
+            "the planner's statistics, in dead rows that only their owner may rewrite",
+        ),
         ("SELECT pg_switch_wal()", ""),
-        ("CHECKPOINT", "the PostgreSQL server removes the files of rewritten tables at its next checkpoint"),
+        ("CHECKPOINT", "the files of tables as they were, until the server's next checkpoint"),
     ):
         try:
             connection.execute(statement)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -95,10 +94,15 @@ class Books:
         return books
 
     @property
-    def path(self) -> Path | None:
-        """The SQLite file; None for a server."""
-        name = self._engine.url.database
-        return Path(name) if self._engine.dialect.name == "sqlite" and name else None
+    def beyond_reach(self) -> tuple[str, ...]:
+        """What else may hold rows that were deleted, and can be neither rewritten nor searched from here; nothing on SQLite."""
+        return self._backend.beyond_reach
+
+    def raw(self) -> Generator[Iterator[bytes], None, None]:
+        """All that the database holds, as streams of bytes to search: on SQLite the file and its write-ahead log with whatever
+        deleted rows left there, on PostgreSQL every row of every table. Take each stream before the next. Memory: 8 MB."""
+        with self._said_in_words(writing=False):
+            yield from self._backend.raw(self._engine)
 
     def now(self) -> datetime:
         """The books' clock."""

@@ -215,6 +215,8 @@ def apply(plan: str, confirm: str | None, workers: int, workspace: str | None, a
         say(f"  {result.absent:,} were not there any more (erased before a kill, or by someone else)")
     say(f"  models destroyed: {', '.join(result.models) or 'none'}")
     say(f"  books: {', '.join(f'{n:,} rows of {t}' for t, n in result.rows.items())} deleted")
+    for place in result.may_hold:
+        say(f"  may hold them still: {place}")
     say(f"  suppression list: {result.suppressed:,} entries; these photos cannot come back")
 
 
@@ -237,6 +239,8 @@ def verify(order: str, workers: int, workspace: str | None, as_json: bool) -> No
     say(
         f"  books: {size(seen.raw_bytes)} searched byte by byte for {seen.needles:,} digests; the planted canary was found"
     )
+    for place in seen.not_searched:
+        say(f"  not searched: {place}")
     say(f"  retained: {seen.retained_items:,} photos and documents, root {seen.retained_root[:16]}… before = after")
     for finding in seen.kept[:10]:
         say(f"  kept: {finding}")

@@ -61,6 +61,8 @@ class Applied:
     models: tuple[str, ...]
     rows: Mapping[str, int]
     suppressed: int
+    may_hold: tuple[str, ...]
+    """What may hold the deleted rows of the books still."""
     failures: tuple[Failure, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class Applied:
             "models": list(self.models),
             "rows": dict(self.rows),
             "suppressed": self.suppressed,
+            "rows_may_be_held_by": list(self.may_hold),
             "failures": [f.as_json() for f in self.failures],
         }
 
@@ -270,8 +273,9 @@ class Executor:
                 orders.move_order(tx, self.order, OrderState.APPLIED, {"plan": self.plan.path.name, "rows": rows})
             else:  # a killed run deleted them and did not live to tell
                 rows = before[1]["rows"]
-        self.books.forget_free_pages()
-        return {"rows": rows, "needles": self.plan.needles_path.stat().st_size // 32}
+        may_hold = self.books.forget_free_pages()
+        kept = self.plan.needles_path.stat().st_size // 32
+        return {"rows": rows, "needles": kept, "may_hold": list(may_hold)}
 
 
 def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Applied:
@@ -296,6 +300,7 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
             n.removeprefix("model:") for n, e in entries.items() if n.startswith("model:") and e.state == "done"
         ),
         rows=dict(scrubbed.outcome["rows"]) if scrubbed and scrubbed.state == "done" else {},
+        may_hold=tuple(scrubbed.outcome.get("may_hold", ())) if scrubbed and scrubbed.state == "done" else (),
         suppressed=int(suppressed.outcome["entries"]) if suppressed and suppressed.state == "done" else 0,
         failures=tuple(failures),
     )

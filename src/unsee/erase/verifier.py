@@ -7,10 +7,11 @@ executor wrote down about itself. Every search is tried on a planted canary firs
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ class Verification:
     raw_bytes: int
     needles: int
     canary_found: bool
+    not_searched: tuple[str, ...]
+    """What else may hold deleted rows of the books, and was out of reach."""
 
     @property
     def members(self) -> int:
@@ -100,7 +103,12 @@ class Verification:
             "kept_count": len(self.kept),
             "not_compared": dict(self.not_compared),
             "retained": {"items": self.retained_items, "root": self.retained_root, "expected_root": self.expected_root},
-            "raw_scan": {"bytes": self.raw_bytes, "needles": self.needles, "canary_found": self.canary_found},
+            "raw_scan": {
+                "bytes": self.raw_bytes,
+                "needles": self.needles,
+                "canary_found": self.canary_found,
+                "not_searched": list(self.not_searched),
+            },
         }
 
 
@@ -157,6 +165,7 @@ class Verifier:
             raw_bytes=raw.size_bytes,
             needles=len(set(self.needles) - lawful),
             canary_found=raw.canary_found,
+            not_searched=self.books.beyond_reach,
         )
 
     def _walk_store(self, conn: Connection, row: places.StoreRow, walk: _Walk) -> None:
@@ -186,23 +195,30 @@ class Verifier:
                 yield Finding(f"models:{entry.object}/{entry.selector}", f"a file of {gone[top]}, which had to go")
 
     def _raw_scan(self, lawful: set[bytes]) -> _Raw:
-        """Search the database file for the digests of what was erased, but for `lawful` ones: those of a twin that stays."""
-        path = self.books.path
-        if path is None:
-            return _Raw((), 0, True)
-        # A row is deleted first and its page may keep the bytes: so the file is searched, not asked.
-        files = [p for p in (path, path.with_name(path.name + "-wal")) if p.exists()]
+        """Search the database for the digests of what was erased, but for `lawful` ones: those of a twin that stays.
+
+        Its bytes are searched, not its rows asked for: a row is deleted first, and its page may keep it; and a digest may stand
+        where no query looks for it.
+        """
         canary = hashlib.sha256(b"unsee canary " + str(self.order).encode()).digest()
-        with tempfile.TemporaryDirectory() as scratch:
-            planted = Path(scratch) / "canary"
-            planted.write_bytes(b"\x00" * 1021 + canary + b"\x00" * 77)
-            found = scan([*files, planted], [*(n for n in self.needles if n not in lawful), canary])
+        planted = b"\x00" * 1021 + canary + b"\x00" * 77
+        searched = 0
+
+        def counted(stream: Iterable[bytes]) -> Iterator[bytes]:
+            nonlocal searched
+            for piece in stream:
+                searched += len(piece)
+                yield piece
+
+        with closing(self.books.raw()) as held:
+            streams = chain(map(counted, held), [[planted]])
+            found = scan(streams, [*(n for n in self.needles if n not in lawful), canary])
         seen = found.pop(canary, 0)
         findings = tuple(
-            Finding("books", f"the digest of an erased photo stands {count} times in the database file")
+            Finding("books", f"the digest of an erased photo stands {count} times in the database")
             for count in found.values()
         )
-        return _Raw(findings, sum(p.stat().st_size for p in files), seen == 1)
+        return _Raw(findings, searched, seen == 1)
 
 
 @dataclass(frozen=True, slots=True)
