@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from unsee.books.schema import items, metadata
-from unsee.core.errors import InvalidValue, MissingExtra, WorkspaceBusy, WrongState
+from unsee.core.errors import InvalidValue, MissingExtra, StoreUnreachable, WorkspaceBusy, WrongState
 
 if TYPE_CHECKING:
     import psycopg
@@ -320,8 +320,11 @@ def _rewrite(connection: psycopg.Connection[Any], backend: Postgres) -> tuple[st
     from psycopg import errors, sql
 
     kept_alive: list[str] = []
+    skipped: list[str] = []
 
     def hear(notice: Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":  # so VACUUM tells of a table that it may not touch
+            skipped.append(notice.message_primary or "")
         # "DETAIL: 3 dead row versions cannot be removed yet." In every language the number stands first.
         found = re.match(r"\D*(\d+)", notice.message_detail or "")
         if found and int(found[1]):
@@ -335,6 +338,11 @@ def _rewrite(connection: psycopg.Connection[Any], backend: Postgres) -> tuple[st
             _forget_statistics(connection, name)
     if kept_alive:
         raise backend.busy()
+    if skipped:
+        raise StoreUnreachable(
+            f"Deleted rows are still in the tables of the {backend.place}: {skipped[0]}.",
+            next_step="Do it as the role that owns the tables.",
+        )
     left = list(backend.beyond_reach)
     for statement, what in (
         (
@@ -347,7 +355,10 @@ def _rewrite(connection: psycopg.Connection[Any], backend: Postgres) -> tuple[st
         try:
             connection.execute(statement)
         except errors.InsufficientPrivilege:
-            left.extend([what] if what else [])
+            skipped.append(statement)
+        if skipped and what:
+            left.append(what)
+        skipped.clear()
     return tuple(left)
 
 
@@ -359,9 +370,9 @@ def _forget_statistics(connection: psycopg.Connection[Any], table: str) -> None:
         return
     columns = connection.execute(
         "SELECT a.attname, format_type(a.atttypid, a.atttypmod), c.collname FROM pg_attribute a "
-        "JOIN pg_statistic s ON s.starelid = a.attrelid AND s.staattnum = a.attnum "
-        "LEFT JOIN pg_collation c ON c.oid = a.attcollation WHERE a.attrelid = %s::regclass",
-        (table,),
+        "JOIN pg_stats s ON s.schemaname = current_schema() AND s.tablename = %(table)s AND s.attname = a.attname "
+        "LEFT JOIN pg_collation c ON c.oid = a.attcollation WHERE a.attrelid = %(table)s::regclass",
+        {"table": table},
     ).fetchall()
     for column, kind, collation in columns:
         statement = sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(
