@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 
@@ -11,12 +11,13 @@ from sqlalchemy import Connection
 from unsee.app.workspace import Workspace
 from unsee.books import agreements, orders, parties, recipients, training, world
 from unsee.books import disclosures as register
+from unsee.books.database import stamp
 from unsee.core.errors import InputError, InvalidValue, SharingFrozen
 from unsee.core.ids import AgreementId, DatasetId, ItemSet, ModelId, OrderId, PersonId, RecipientId, SourceId
 from unsee.core.lineage import Edge, Node, closure
 from unsee.core.policy import decide
 from unsee.core.purposes import known
-from unsee.core.sharing import Disclosure, DisclosureKind, Reach, freezes
+from unsee.core.sharing import Disclosure, DisclosureKind, Reach, Received, Recipient, freezes, received
 
 SHARE = "share"
 _AFTERWARDS = "recorded afterwards"
@@ -99,6 +100,118 @@ def listed(ws: Workspace, *, source: str | None, to: str | None, readings: bool)
             models = models_from(conn, mine)
             found = [d for d in found if d.items.intersect(mine) or models & set(d.models)]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What one recipient got of the things asked about."""
+
+    recipient: Recipient
+    received: Received
+
+    def as_json(self) -> dict[str, object]:
+        """As printed: counts, no items."""
+        got = self.received
+        return {
+            "recipient": self.recipient.as_json(),
+            "items": len(got.items),
+            "models": list(got.models),
+            "data_classes": list(got.data_classes),
+            "first": got.first.isoformat(),
+            "last": got.last.isoformat(),
+            "bases": list(got.bases),
+            "disclosures": [d.as_json() for d in got.disclosures],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Who got something of `what`, or that the register shows nobody (R15, R18): with its period and what it rests on."""
+
+    what: str
+    gone: tuple[Gone, ...]
+    coverage: register.Coverage
+    openings: Mapping[DatasetId, int]
+    """How often each dataset that holds some of it was read inside the house."""
+    organisation: str
+
+    @property
+    def shared(self) -> bool:
+        """Whether the register shows any recipient."""
+        return bool(self.gone)
+
+    @property
+    def rests_on(self) -> str:
+        """The records that were looked through."""
+        counts = self.coverage.counts
+        outward = counts[DisclosureKind.EXPORT] + counts[DisclosureKind.SHARE]
+        return (
+            f"the register of disclosures ({outward:,} exports and shares, {counts[DisclosureKind.MODEL_DELIVERY]:,} model "
+            f"deliveries, {counts[DisclosureKind.READER]:,} openings of the permitted reader), "
+            f"the log at {self.coverage.log_entries:,} entries"
+        )
+
+    @property
+    def not_checked(self) -> str:
+        """What the statement does not cover."""
+        return (
+            f"what went out before {self.coverage.since[:10]}, unless somebody wrote it down afterwards; "
+            "copies that were made outside of this tool"
+        )
+
+    def sentences(self) -> tuple[str, ...]:
+        """The statement in words: what the register shows, what the operator declares, what was not checked."""
+        period = f"from {self.coverage.since} to {self.coverage.until}"
+        names = ", ".join(g.recipient.name for g in self.gone)
+        inside = sum(self.openings.values())
+        return (
+            f"The register shows that {names} got something of {self.what}, or a model made from it."
+            if self.shared
+            else f"NOT SHARED: the register shows nothing of {self.what}, and no model made from it, going to anybody {period}.",
+            f"This rests on {self.rests_on}, {period}.",
+            f"Inside the house, datasets that hold some of it were opened {inside:,} times.",
+            f"{self.organisation} declares that every way out is in the register.",
+            f"Not checked: {self.not_checked}.",
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """As `unsee disclosures report --json` prints it."""
+        return {
+            "what": self.what,
+            "shared": self.shared,
+            "recipients": [g.as_json() for g in self.gone],
+            "coverage": {
+                "since": self.coverage.since,
+                "until": self.coverage.until,
+                "counts": dict(self.coverage.counts),
+                "log_entries": self.coverage.log_entries,
+            },
+            "openings": dict(self.openings),
+            "statement": list(self.sentences()),
+        }
+
+
+def report(ws: Workspace, source: str) -> Statement:
+    """Who got something of a source or a model made from it, or that the register shows nobody (R18; GDPR art. 19).
+
+    Raises:
+        NotFound: no such source.
+    Cost: one intersection for each disclosure, dataset and opened dataset.
+    """
+    with ws.books.read() as conn:
+        return statement(ws, conn, f"source {source}", parties.items_of_source(conn, SourceId(source)))
+
+
+def statement(ws: Workspace, conn: Connection, what: str, items: ItemSet) -> Statement:
+    """The same of any items, such as an order's scope."""
+    found = received(register.outward(conn), items, models_from(conn, items))
+    return Statement(
+        what,
+        tuple(Gone(recipients.recipient(conn, who), got) for who, got in found.items()),
+        register.coverage(conn, stamp(ws.now())),
+        register.openings_of(conn, items),
+        ws.organisation,
+    )
 
 
 def require_unfrozen(conn: Connection, recipient: RecipientId) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
 
-from unsee.app.disclosures import frozen_recipients
+from unsee.app.disclosures import frozen_recipients, models_from
+from unsee.app.registry import keep_document
 from unsee.app.workspace import Workspace
+from unsee.attest.durable import write_file
+from unsee.attest.instructions import DOCUMENT, LIST, InstructionContent, letter, list_of_digests
+from unsee.attest.instructions import document as describe
 from unsee.books import disclosures as register
-from unsee.books import parties, recipients
-from unsee.core.errors import InvalidValue
-from unsee.core.ids import OrderId, PersonId, RecipientId, slug
-from unsee.core.sharing import Disclosure, Instruction, Recipient
+from unsee.books import items, orders, parties, recipients
+from unsee.books.database import Tx
+from unsee.core.errors import InvalidValue, WrongState
+from unsee.core.ids import InstructionId, OrderId, PersonId, RecipientId, slug
+from unsee.core.sharing import Disclosure, Instruction, Reach, Recipient, received, unanswered
 
 MAX_FIELD = 1000
 """Characters of one field: an address is shorter, and what is longer is a mistake."""
@@ -93,3 +102,120 @@ def all_standings(ws: Workspace) -> list[Standing]:
             )
             for r in recipients.all_recipients(conn)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One instruction pack that was written."""
+
+    instruction: Instruction
+    directory: Path
+    files: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """As printed."""
+        return {**self.instruction.as_json(), "directory": str(self.directory), "files": list(self.files)}
+
+
+def instruct(
+    ws: Workspace, order_name: str, out: Path, *, to: str | None, reply_to: str, person: PersonId
+) -> tuple[list[Sent], list[Instruction]]:
+    """Write an instruction pack for each recipient who got something that the order reaches (R16); and those told already.
+
+    A pack covers all that its recipient got of the order's scope. Who was told of all of it is not told again; who got more in the
+    meantime, or is found to have got more, is told anew. The list of digests is not kept here: it would outlive the erasure.
+
+    Raises:
+        NotFound: no such order, recipient or person.
+        WrongState: the recipient that is named got nothing of the order's scope.
+    """
+    sent: list[Sent] = []
+    told: list[Instruction] = []
+    with ws.act() as tx:
+        sender = parties.person(tx.conn, person)
+        order = orders.order(tx.conn, OrderId(order_name))
+        scope = orders.scope_of(tx.conn, order.id)
+        reach = Reach(order.id, scope, models_from(tx.conn, scope))
+        found = received(register.outward(tx.conn), reach.items, reach.models)
+        if to is not None:
+            wanted = recipients.recipient(tx.conn, RecipientId(to)).id
+            if wanted not in found:
+                raise WrongState(
+                    f"The register shows nothing of {order.id} going to {to}; there is nothing to delete there."
+                )
+            found = {wanted: found[wanted]}
+        for who, got in found.items():
+            earlier = recipients.all_instructions(tx.conn, order.id)
+            if not unanswered(got, reach, earlier, confirmed=False):
+                told += [i for i in earlier if i.recipient == who]
+                continue
+            content = InstructionContent(
+                id=recipients.next_instruction(tx.conn),
+                order=order,
+                organisation=ws.organisation,
+                sender=sender,
+                reply_to=reply_to or f"{sender.name}, {ws.organisation}",
+                recipient=recipients.recipient(tx.conn, who),
+                received=got,
+                identified=0,
+                at=tx.at,
+            )
+            sent.append(_send(ws, tx, content, out))
+    return sent, told
+
+
+def _send(ws: Workspace, tx: Tx, content: InstructionContent, out: Path) -> Sent:
+    """Write the pack, then record it: a kill in between leaves a directory that the next call writes anew."""
+    got = content.received
+    digests = items.digests_of(tx.conn, got.items)
+    content = replace(content, identified=len(digests.ids))
+    files: dict[str, bytes] = {}
+    if content.identified:
+        heading = hmac.digest(
+            ws.secret("receipts"), b"unsee instruction list 1\n" + content.id.encode(), "sha256"
+        ).hex()
+        files[LIST] = list_of_digests(heading, (row.tobytes() for row in digests.sha256))
+    name, text = letter(content)
+    files[name] = text
+    document = describe(content, files)
+    files[DOCUMENT] = document
+    directory = out / content.id
+    for file, data in files.items():
+        write_file(directory / file, data)
+    pack = hashlib.sha256(document).hexdigest()
+    write_file(ws.root / "instruments" / f"{pack}.json", document)
+    write_file(ws.root / "instruments" / f"{hashlib.sha256(text).hexdigest()}{Path(name).suffix}", text)
+    instruction = Instruction(
+        id=content.id,
+        order=content.order.id,
+        recipient=content.recipient.id,
+        items=got.items,
+        models=got.models,
+        pack_sha256=pack,
+        due=date.fromisoformat(content.due) if content.due else None,
+        person=content.sender.id,
+        at=tx.at,
+    )
+    recipients.instruct(tx, instruction)
+    return Sent(instruction, directory, tuple(sorted(files)))
+
+
+def reply(
+    ws: Workspace, name: str, document: Path, *, confirms: bool, forward: bool, note: str, person: PersonId
+) -> Instruction:
+    """File what a recipient answered. With `confirms` it says that all is gone, and sharing opens again; with `forward` the answer
+    went on to the authority. Filing the same document again records nothing twice.
+
+    Raises:
+        NotFound: no such instruction or person.
+        InputError: the document cannot be read.
+    """
+    with ws.books.read() as conn:
+        instruction_id = recipients.instruction(conn, InstructionId(name)).id
+    digest = keep_document(ws, document)
+    with ws.act() as tx:
+        parties.person(tx.conn, person)
+        for event, said in (("replied", True), ("confirmed", confirms), ("forwarded", forward)):
+            if said:
+                recipients.note_event(tx, instruction_id, event, document_sha256=digest, note=note, person=person)
+        return recipients.instruction(tx.conn, instruction_id)

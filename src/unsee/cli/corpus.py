@@ -200,6 +200,44 @@ def dataset_freeze(
         click.secho(f"  POLICY OVERRIDDEN by {person}: {reason}", fg="yellow", bold=True)
 
 
+@dataset.command("export")
+@click.argument("id")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--to", required=True, metavar="RECIPIENT", help="Who gets it.")
+@click.option("--purpose", default="share", show_default=True, help="What it may be used for there.")
+@click.option("--basis", default="", help="On which ground, in words.")
+@click.option("--agreement", help="The agreement it goes out under.")
+@as_person
+@command
+def dataset_export(
+    id: str,
+    directory: Path,
+    to: str,
+    purpose: str,
+    basis: str,
+    agreement: str | None,
+    person: PersonId,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Write the photos of a dataset into DIRECTORY for a recipient. In the register before the first byte leaves."""
+    from unsee.app.export import Grounds, export_dataset
+
+    with progress("photos") as report:
+        made = export_dataset(
+            open_workspace(workspace),
+            id,
+            directory,
+            Grounds(to, purpose, person, basis, agreement),
+            on_progress=report,
+        )
+    if as_json:
+        print_json({"schema": "unsee/export/1", **made.as_json()})
+    else:
+        done(f"{made.files:,} photos of {id} lie in {directory} for {to}; {made.written:,} were written now.")
+        say(f"  disclosure {made.disclosure.no}: {made.disclosure.basis}; check them with: sha256sum -c SHA256SUMS")
+
+
 @dataset.command("list")
 @command
 def dataset_list(workspace: str | None, as_json: bool) -> None:

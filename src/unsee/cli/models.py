@@ -171,6 +171,39 @@ def model() -> None:
     """Models, and what they have seen."""
 
 
+@model.command("deliver")
+@click.argument("id")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--to", required=True, metavar="RECIPIENT", help="Who gets it.")
+@click.option("--purpose", required=True, help="What it may be used for there.")
+@click.option("--basis", default="", help="On which ground, in words.")
+@click.option("--agreement", help="The agreement it goes out under.")
+@as_person
+@command
+def model_deliver(
+    id: str,
+    directory: Path,
+    to: str,
+    purpose: str,
+    basis: str,
+    agreement: str | None,
+    person: PersonId,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Copy a model's files into DIRECTORY for a recipient: only what it may be used for, and a release."""
+    from unsee.app.export import Grounds, deliver_model
+
+    made = deliver_model(open_workspace(workspace), id, directory, Grounds(to, purpose, person, basis, agreement))
+    if as_json:
+        print_json({"schema": "unsee/delivery/1", **made.as_json()})
+    else:
+        done(
+            f"{made.files:,} files of model {id} lie in {directory} for {to}, to {purpose}; {made.written:,} written now."
+        )
+        say(f"  disclosure {made.disclosure.no}: {made.disclosure.basis}; check them with: sha256sum -c SHA256SUMS")
+
+
 @model.command("list")
 @command
 def model_list(workspace: str | None, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -106,6 +107,70 @@ def recipient_show(id: str, workspace: str | None, as_json: bool) -> None:
         say(f"  {instruction_line(sent)}")
 
 
+@recipient.command("instruct")
+@click.argument("order")
+@click.option("--to", metavar="RECIPIENT", help="Only this one; default: everybody who got something of it.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the packs are written.")
+@click.option("--reply-to", default="", help="Where answers go; default: who sends it.")
+@as_person
+@command
+def recipient_instruct(
+    order: str, to: str | None, out: Path, reply_to: str, person: PersonId, workspace: str | None, as_json: bool
+) -> None:
+    """Write an instruction pack for everybody who got data or models that ORDER reaches."""
+    from unsee.app.recipients import instruct
+
+    sent, told = instruct(open_workspace(workspace), order, out, to=to, reply_to=reply_to, person=person)
+    if as_json:
+        print_json(
+            {
+                "schema": "unsee/instructions/1",
+                "sent": [s.as_json() for s in sent],
+                "told_already": [t.as_json() for t in told],
+            }
+        )
+        return
+    for one in sent:
+        what = f"{len(one.instruction.items):,} items, {len(one.instruction.models)} models"
+        due = f"; answer due {one.instruction.due}" if one.instruction.due else ""
+        done(f"{one.instruction.id} for {one.instruction.recipient}: {what}{due}.")
+        say(f"  {one.directory}: {', '.join(one.files)}")
+    for earlier in told:
+        say(f"  told already: {earlier.recipient}, {instruction_line(earlier)}")
+    if not sent and not told:
+        say(f"The register shows nothing of {order} going to anybody.")
+
+
+@recipient.command("reply")
+@click.argument("instruction")
+@click.option("--document", required=True, type=click.Path(path_type=Path), help="The answer; kept by digest.")
+@click.option("--confirms", is_flag=True, help="It confirms that all is deleted: sharing opens again.")
+@click.option("--forward", is_flag=True, help="It was forwarded to the authority.")
+@click.option("--note", default="", help="What it says, in a line.")
+@as_person
+@command
+def recipient_reply(
+    instruction: str,
+    document: Path,
+    confirms: bool,
+    forward: bool,
+    note: str,
+    person: PersonId,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """File what a recipient answered to an INSTRUCTION."""
+    from unsee.app.recipients import reply
+
+    found = reply(
+        open_workspace(workspace), instruction, document, confirms=confirms, forward=forward, note=note, person=person
+    )
+    if as_json:
+        print_json({"schema": "unsee/instruction/1", **found.as_json()})
+    else:
+        done(f"{found.recipient}: {instruction_line(found)}.")
+
+
 @click.group()
 def disclosures() -> None:
     """Every way out; who got what, or that nobody did."""
@@ -188,6 +253,28 @@ def disclosures_list(source: str | None, to: str | None, readings: bool, workspa
     for d in rows:
         if "refuse" in d.note:
             say(f"  {d.no}: {d.note}")
+
+
+@disclosures.command("report")
+@click.option("--source", required=True, help="Whose photos are asked about.")
+@command
+def disclosures_report(source: str, workspace: str | None, as_json: bool) -> None:
+    """Who got something of a source or of models made from it; or that the register shows nobody, and since when."""
+    from unsee.app.disclosures import report
+
+    found = report(open_workspace(workspace), source)
+    if as_json:
+        print_json({"schema": "unsee/disclosures-report/1", **found.as_json()})
+        return
+    for gone in found.gone:
+        who, got = gone.recipient, gone.received
+        say(f"{who.name}, {who.address}, {who.phone} ({who.id})")
+        classes, models = ", ".join(got.data_classes) or "no data", ", ".join(got.models) or "none"
+        say(f"  got {len(got.items):,} items ({classes}); models: {models}")
+        for one in got.disclosures:
+            say(f"  {disclosure_line(one)}")
+    for sentence in found.sentences():
+        say(sentence)
 
 
 def disclosure_line(one: Disclosure) -> str:
