@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -10,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from small_corpus import ADA, DANA, MEMBERS, OKCUPID, ORDER, PANEL, TRAIN, Corpus, draft
 
-from unsee.app import disclosures, export, recipients, registry
+from small_corpus import ADA, DANA, MEMBERS, OKCUPID, ORDER, PANEL, TRAIN, Corpus, agree
+from unsee.app import agreements, certification, disclosures, export, orders, recipients, registry
 from unsee.app.disclosures import Told
 from unsee.app.export import Grounds
 from unsee.core.errors import (
@@ -27,7 +28,7 @@ from unsee.core.errors import (
     WrongState,
 )
 from unsee.core.ids import RecipientId
-from unsee.core.parties import AgreementStatus
+from unsee.core.parties import OnwardSharing, Terms
 from unsee.core.sharing import Recipient
 from unsee.replace.folder import ConsentSpec, FolderSpec, write_folder
 from unsee.testing.faults import Completed, run_killed_at
@@ -38,9 +39,9 @@ OPEN = "open-faces"
 """A source whose people agreed to sharing."""
 
 
-def add_recipient(small: Corpus, name: str, **changes: str) -> None:
-    fields = {"name": name.title(), "address": "1 Long Road, Ghent", "phone": "+32 9 000", **changes}
-    recipients.add(small.ws, Recipient(RecipientId(name), **fields), person=DANA)
+def add_recipient(small: Corpus, who: str, **changes: str) -> None:
+    fields = {"name": who.title(), "address": "1 Long Road, Ghent", "phone": "+32 9 000", **changes}
+    recipients.add(small.ws, Recipient(RecipientId(who), **fields), person=DANA)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def shareable(books: Corpus) -> Corpus:
     return books
 
 
-def may_share(books: Corpus) -> None:
+def may_share(books: Corpus, terms: Terms | None = None) -> None:
     consent = ConsentSpec(("share", TRAIN, "verify-1-to-1"), "notice-2024-2", date(2024, 1, 1))
     write_folder(
         FolderSpec(seed=9, tones={"mid": 2}, photos_per_person=2, consent=consent), books.corpus / "open", workers=1
@@ -67,8 +68,12 @@ def may_share(books: Corpus) -> None:
         books.ws, OPEN, title="t", kind="panel", issuer="Open Faces", collected_on=date(2024, 2, 1),
         data_classes=["photo"], geography="US", legacy=False,
     )  # fmt: skip
-    draft(books, "agreement-open", OPEN, "share", TRAIN, "verify-1-to-1")
-    registry.move_agreement(books.ws, "agreement-open", AgreementStatus.APPROVED, person=ADA, note="")
+    agreements.draft(
+        books.ws, "agreement-open", source=OPEN, document=books.document, purposes=["share", TRAIN, "verify-1-to-1"],
+        prohibitions=[], valid_from=date(2024, 1, 1), valid_until=None, person=DANA,
+        terms=terms or Terms(OnwardSharing.ALLOWED),
+    )  # fmt: skip
+    agree(books, "agreement-open")
     books.take_in(books.corpus / "open", OPEN)
     books.freeze("to-share", OPEN, purpose="share")
 
@@ -174,15 +179,15 @@ def test_r18_a_delivered_model_makes_its_sources_shared(books: Corpus) -> None:
     for source, shared in ((OKCUPID, True), (PANEL, True), (MEMBERS, False)):
         found = disclosures.report(books.ws, source)
         assert found.shared is shared, source
-    (gone,) = disclosures.report(books.ws, OKCUPID).gone
-    assert (gone.recipient.id, len(gone.received.items), gone.received.models) == (LAB, 0, ("rec-2014",))
+    (obtained,) = disclosures.report(books.ws, OKCUPID).obtained
+    assert (obtained.recipient.id, len(obtained.received.items), obtained.received.models) == (LAB, 0, ("rec-2014",))
 
 
 def test_a_recipient_that_got_more_is_reported_with_what_it_got_of_the_source(books: Corpus) -> None:
     tell(books, dataset="faces-2014")
-    (gone,) = disclosures.report(books.ws, PANEL).gone
-    assert len(gone.received.items) == 4
-    assert len(gone.received.disclosures[0].items) == 16
+    (obtained,) = disclosures.report(books.ws, PANEL).obtained
+    assert len(obtained.received.items) == 4
+    assert len(obtained.received.disclosures[0].items) == 16
 
 
 def test_r18_the_readers_opening_is_in_the_register(books: Corpus) -> None:
@@ -244,6 +249,30 @@ def test_what_may_not_be_shared_does_not_leave(books: Corpus, tmp_path: Path) ->
     assert disclosures.listed(books.ws, source=None, to=None, readings=True) == []
 
 
+@pytest.mark.parametrize(
+    ("terms", "geography", "leaves"),
+    [
+        (Terms(), "", False),
+        (Terms(OnwardSharing.ALLOWED), "", True),
+        (Terms(OnwardSharing.LISTED, (CLOUDY,)), "", True),
+        (Terms(OnwardSharing.LISTED, ("Acme Cloud",)), "", True),
+        (Terms(OnwardSharing.LISTED, (LAB,)), "", False),
+        (Terms(OnwardSharing.ALLOWED, geography=("EU",)), "", False),
+        (Terms(OnwardSharing.ALLOWED, geography=("EU",)), "eu", True),
+    ],
+)
+def test_an_agreement_says_to_whom_photos_may_go_on(
+    small: Corpus, tmp_path: Path, terms: Terms, geography: str, leaves: bool
+) -> None:
+    add_recipient(small, CLOUDY, name="ACME Cloud", geography=geography)
+    may_share(small, terms)
+    if leaves:
+        assert send(small, tmp_path / "out").disclosure.agreement == "agreement-open"
+    else:
+        with pytest.raises(PolicyRefusal, match="lets it go on to ACME Cloud"):
+            send(small, tmp_path / "out")
+
+
 def test_an_export_into_a_place_that_holds_something_is_refused(shareable: Corpus, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
@@ -266,24 +295,24 @@ def test_an_order_on_what_is_exported_stops_the_export_that_was_cut_short(sharea
         send(shareable, tmp_path / "other", to=LAB)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("step", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_export_counts_as_disclosed_and_is_finished_by_the_same_command(
-    shareable: Corpus, tmp_path: Path
+    shareable: Corpus, tmp_path: Path, step: int
 ) -> None:
     root = shareable.root
     shareable.close()
     calls = run_killed_at(partial(_send_in_child, root, tmp_path / "whole"), 0)
     assert isinstance(calls, Completed)
-    for n in range(1, len(calls.calls) + 1):
+    for count, n in enumerate(range(1, len(calls.calls) + 1, step), 1):
         where = tmp_path / f"out-{n}"
         run_killed_at(partial(_send_in_child, root, where), n)
         photos = list(where.rglob("*.jpg"))
         before = len(disclosures.listed(shareable.ws, source=None, to=None, readings=True))
         if photos:
-            assert before == n + 1, "a photo left before the register knew"
+            assert before == count + 1, "a photo left before the register knew"
         made = send(shareable, where)
         assert made.files == 4
-        assert len(disclosures.listed(shareable.ws, source=None, to=None, readings=True)) == n + 1
+        assert len(disclosures.listed(shareable.ws, source=None, to=None, readings=True)) == count + 1
         assert not list(where.rglob("*.partial"))
 
 
@@ -366,3 +395,56 @@ def test_no_digest_of_a_photo_is_kept_with_the_pack(books: Corpus) -> None:
     kept = b"".join(p.read_bytes() for p in (books.root / "ws" / "instruments").iterdir())
     for photo in (books.corpus / "okcupid").rglob("*.jpg"):
         assert hashlib.sha256(photo.read_bytes()).hexdigest().encode() not in kept
+
+
+# What the papers say
+
+
+def certified(books: Corpus) -> dict[str, dict[str, object]]:
+    """Carry the order out, certify it, and read the claims."""
+    books.plan()
+    books.approve()
+    books.apply()
+    books.verify()
+    request = certification.Request(ORDER, ADA, books.root / "out", None, None, True, "own knowledge")
+    certification.certify(books.ws, request)
+    envelope = json.loads((books.root / "out" / "certificate.json").read_bytes())["dsseEnvelope"]
+    return json.loads(base64.b64decode(envelope["payload"]))["predicate"]["claims"]
+
+
+def test_r15_r16_the_certificate_lists_recipients_and_their_answers(books: Corpus) -> None:
+    tell(books)
+    tell(books, LAB, kind="model-delivery", model="rec-2014")
+    books.open_order()
+    sent = {s.instruction.recipient: s.instruction.id for s in instruct(books)}
+    reply(books, sent[CLOUDY], confirms=True)
+    claims = certified(books)
+    plan = orders.find_plan(books.ws, ORDER).directory.summary
+    assert [(r["id"], r["items"], r["models"]) for r in plan["recipients"]] == [
+        (CLOUDY, 13, []),
+        (LAB, 0, ["rec-2014"]),
+    ]
+    claim = claims["third-parties"]
+    first, second = claim["value"]["list"]
+    assert (first["name"], first["address"], first["phone"]) == ("Cloudy", "1 Long Road, Ghent", "+32 9 000")
+    assert first["confirmed_at"] and first["instructed_at"]
+    assert second["instructed_at"] and second["confirmed_at"] is None
+    assert (
+        "The register shows these recipients: Cloudy (confirmed); Lab (instructed, not confirmed)" in claim["statement"]
+    )
+    assert "recorded afterwards; policy would refuse" in first["received"]
+    receipt = json.loads(next((books.root / "out" / "receipts").iterdir()).read_bytes())["receipt"]
+    assert receipt["recipients_told"] == ["Cloudy", "Lab"]
+
+
+def test_r18_the_certificate_says_not_shared_with_its_coverage(books: Corpus) -> None:
+    books.open_order()
+    claims = certified(books)
+    claim = claims["third-parties"]
+    assert claim["value"]["list"] == []
+    assert claim["statement"].startswith(
+        "The register shows no recipient. This rests on the register of disclosures (0 "
+    )
+    assert claim["value"]["coverage"]["start"]
+    (outside,) = (n for n in claims["not-verified"]["value"]["list"] if "register" in n["what"])
+    assert "copies that were made outside of this tool" in outside["reason"]

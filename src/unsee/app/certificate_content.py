@@ -15,18 +15,20 @@ from typing import Any
 from sqlalchemy import Connection
 
 from unsee import __version__
+from unsee.app.disclosures import Obtained, Statement, described, of_order, reach_of, told_on
 from unsee.app.orders import Planned
 from unsee.app.training import compare
 from unsee.app.workspace import Workspace
 from unsee.attest import content as said
 from unsee.attest import receipts as receipt_books
 from unsee.attest.notes import open_checkpoint
-from unsee.books import facts, items, orders, parties, places, shown, training
+from unsee.books import facts, items, orders, parties, places, recipients, shown, training
 from unsee.books.database import stamp
 from unsee.core.errors import InputError, WrongState
 from unsee.core.evidence import ForgettingEvidence, Gone, ModelDisposition
 from unsee.core.ids import ItemSet, ModelId, PersonId
 from unsee.core.orders import Order, OrderState, profile
+from unsee.core.sharing import unanswered
 from unsee.erase.executor import Applied
 from unsee.erase.scope import resolve
 from unsee.models.comparison import Comparison
@@ -93,6 +95,7 @@ class Gathering:
         started = facts.find(conn, ["ApplyStarted"], plan=self.planned.row.id)
         models = tuple(self._model(m, applied_at) for m in summary["models"])
         evaluation = self._evaluation()
+        shared = of_order(self.ws, conn, self.order.id)
         content = said.CertificateContent(
             id=f"certificate-{self.order.id.removeprefix('order-')}",
             order=self.order,
@@ -110,11 +113,15 @@ class Gathering:
             models=models,
             evaluation=evaluation,
             residuals=(),
-            not_verified=self._not_verified(seen),
+            not_verified=self._not_verified(seen, shared),
             retained=(),
             backups=(),
-            recipients=(),
-            sharing_coverage=None,
+            recipients=tuple(self._recipient(o) for o in shared.obtained),
+            sharing_coverage=said.Coverage(
+                date.fromisoformat(shared.coverage.since[:10]),
+                date.fromisoformat(shared.coverage.until[:10]),
+                shared.rests_on,
+            ),
             unknown_lineage=tuple(
                 said.UnknownLineage(f"model files {stray}", 1, "left by an unfinished run; destroyed with the models")
                 for stray in summary["strays"]
@@ -124,7 +131,7 @@ class Gathering:
                 declined=int(summary["reach"]["consents"]["withdrawn"]),
                 silent=int(summary["reach"]["consents"]["silent"]),
             ),
-            duties=self._duties(applied_at, verified_at),
+            duties=self._duties(applied_at, verified_at, shared),
             times=said.Times(
                 order_opened=self._opened_at(),
                 planned=self.planned.row.at,
@@ -273,7 +280,7 @@ class Gathering:
             remarks=(*comparison.sentences(_HEADLINES), *comparison.notes),
         )
 
-    def _not_verified(self, seen: Mapping[str, Any]) -> tuple[said.NotVerified, ...]:
+    def _not_verified(self, seen: Mapping[str, Any], shared: Statement) -> tuple[said.NotVerified, ...]:
         summary = self.planned.directory.summary
         entries = [
             said.NotVerified(
@@ -283,7 +290,7 @@ class Gathering:
                 "backups and snapshots",
                 "none is registered; copies outside of the registered stores were not looked for",
             ),
-            said.NotVerified("sharing with third parties", "this workspace keeps no register of disclosures yet"),
+            said.NotVerified("sharing outside of the register of disclosures", shared.not_checked),
         ]
         entries.extend(
             said.NotVerified(f"{count:,} files of the stores, beyond their bytes", str(reason))
@@ -303,10 +310,32 @@ class Gathering:
             )
         return tuple(entries)
 
-    def _duties(self, applied_at: str, verified_at: str) -> tuple[said.Duty, ...]:
+    def _duties(self, applied_at: str, verified_at: str, shared: Statement) -> tuple[said.Duty, ...]:
         days = profile(self.order.profile).deadlines(self.order.effective)
         done = {"data": date.fromisoformat(verified_at[:10]), "models": date.fromisoformat(applied_at[:10])}
-        return tuple(said.Duty(duty, done.get(duty), nothing_to_do=duty == "embeddings") for duty in days)
+        told = told_on(self.conn, self.order.id, shared)
+        if told is not None:
+            done["third-parties"] = told
+        idle = {"embeddings"} | ({"third-parties"} if not shared.shared else set())
+        return tuple(said.Duty(duty, done.get(duty), nothing_to_do=duty in idle) for duty in days)
+
+    def _recipient(self, obtained: Obtained) -> said.Recipient:
+        """A recipient with what it got of the scope and what it answered (R15, R16)."""
+        who, got = obtained.recipient, obtained.received
+        mine = [i for i in recipients.all_instructions(self.conn, self.order.id) if i.recipient == who.id]
+        answers = [f"{e.event} {e.at[:10]}" + (f": {e.note}" if e.note else "") for i in mine for e in i.events]
+        reach = reach_of(self.conn, self.order.id)
+        open_ends = unanswered(got, reach, mine)
+        confirmed = [at for i in mine if (at := i.when("confirmed")) is not None]
+        return said.Recipient(
+            who.name,
+            who.address,
+            who.phone,
+            "; ".join(described(d) for d in got.disclosures),
+            min((i.at for i in mine), default=None),
+            "; ".join(answers) or ("no answer on file" if mine else "not instructed"),
+            max(confirmed) if confirmed and not open_ends else None,
+        )
 
 
 def _require_clean(conn: Connection, model: str, scope: ItemSet) -> None:
@@ -379,7 +408,7 @@ def terms_of(ws: Workspace, order: Order, content: said.CertificateContent) -> r
         model_effect=effect,
         model_effect_at=content.times.apply_ended[:10] if destroyed else None,
         backup_expiry=None,
-        recipients_told=(),
+        recipients_told=tuple(r.name for r in content.recipients if r.instructed_at is not None),
         suppressed=True,
         complaint_route=COMPLAINT_ROUTE,
     )

@@ -17,9 +17,18 @@ from unsee.core.ids import AgreementId, DatasetId, ItemSet, ModelId, OrderId, Pe
 from unsee.core.lineage import Edge, Node, closure
 from unsee.core.policy import decide
 from unsee.core.purposes import known
-from unsee.core.sharing import Disclosure, DisclosureKind, Reach, Received, Recipient, freezes, received
+from unsee.core.sharing import (
+    SHARE,
+    Disclosure,
+    DisclosureKind,
+    Reach,
+    Received,
+    Recipient,
+    freezes,
+    received,
+    unanswered,
+)
 
-SHARE = "share"
 _AFTERWARDS = "recorded afterwards"
 
 
@@ -103,7 +112,7 @@ def listed(ws: Workspace, *, source: str | None, to: str | None, readings: bool)
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Obtained:
     """What one recipient got of the things asked about."""
 
     recipient: Recipient
@@ -129,7 +138,7 @@ class Statement:
     """Who got something of `what`, or that the register shows nobody (R15, R18): with its period and what it rests on."""
 
     what: str
-    gone: tuple[Gone, ...]
+    obtained: tuple[Obtained, ...]
     coverage: register.Coverage
     openings: Mapping[DatasetId, int]
     """How often each dataset that holds some of it was read inside the house."""
@@ -138,7 +147,7 @@ class Statement:
     @property
     def shared(self) -> bool:
         """Whether the register shows any recipient."""
-        return bool(self.gone)
+        return bool(self.obtained)
 
     @property
     def rests_on(self) -> str:
@@ -162,7 +171,7 @@ class Statement:
     def sentences(self) -> tuple[str, ...]:
         """The statement in words: what the register shows, what the operator declares, what was not checked."""
         period = f"from {self.coverage.since} to {self.coverage.until}"
-        names = ", ".join(g.recipient.name for g in self.gone)
+        names = ", ".join(g.recipient.name for g in self.obtained)
         inside = sum(self.openings.values())
         return (
             f"The register shows that {names} got something of {self.what}, or a model made from it."
@@ -179,7 +188,7 @@ class Statement:
         return {
             "what": self.what,
             "shared": self.shared,
-            "recipients": [g.as_json() for g in self.gone],
+            "recipients": [g.as_json() for g in self.obtained],
             "coverage": {
                 "since": self.coverage.since,
                 "until": self.coverage.until,
@@ -207,11 +216,41 @@ def statement(ws: Workspace, conn: Connection, what: str, items: ItemSet) -> Sta
     found = received(register.outward(conn), items, models_from(conn, items))
     return Statement(
         what,
-        tuple(Gone(recipients.recipient(conn, who), got) for who, got in found.items()),
+        tuple(Obtained(recipients.recipient(conn, who), got) for who, got in found.items()),
         register.coverage(conn, stamp(ws.now())),
         register.openings_of(conn, items),
         ws.organisation,
     )
+
+
+def reach_of(conn: Connection, order: OrderId) -> Reach:
+    """What one order reaches.
+
+    Raises:
+        NotFound: there is no such order.
+    """
+    scope = orders.scope_of(conn, order)
+    return Reach(order, scope, models_from(conn, scope))
+
+
+def of_order(ws: Workspace, conn: Connection, order: OrderId) -> Statement:
+    """Who got something that an order reaches: of its scope as it was received, not of its source."""
+    return statement(ws, conn, f"what {order} reaches", orders.scope_of(conn, order))
+
+
+def told_on(conn: Connection, order: OrderId, shared: Statement) -> date | None:
+    """The day on which the last recipient was told of all that it got; None where some were not, or there are none."""
+    reach, sent = reach_of(conn, order), recipients.all_instructions(conn, order)
+    if not shared.obtained or any(unanswered(g.received, reach, sent, confirmed=False) for g in shared.obtained):
+        return None
+    return max(date.fromisoformat(i.at[:10]) for i in sent)
+
+
+def described(one: Disclosure) -> str:
+    """A disclosure in one line, for lists and papers."""
+    what = ", ".join([f"{len(one.items):,} items"] * bool(one.items) + [f"model {m}" for m in one.models])
+    note = f"; {one.note}" if one.note else ""
+    return f"{one.disclosed_on} {one.kind}: {what or 'nothing'} for {one.purpose} ({one.basis}){note}"
 
 
 def require_unfrozen(conn: Connection, recipient: RecipientId) -> None:

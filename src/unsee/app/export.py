@@ -12,24 +12,25 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection
 
-from unsee.app.disclosures import SHARE, items_behind, require_unfrozen
+from unsee.app.disclosures import items_behind, require_unfrozen
 from unsee.app.training import require_model
 from unsee.app.workspace import Workspace
 from unsee.attest.durable import make_directory, write_file
-from unsee.books import disclosures as register
 from unsee.books import agreements, parties, places, recipients, training, world
+from unsee.books import disclosures as register
 from unsee.books.database import Tx
 from unsee.core.errors import AlreadyExists, InputError, InvalidValue, PathEscape, PolicyRefusal, Tampered
 from unsee.core.ids import AgreementId, DatasetId, ItemSet, ModelId, PersonId, RecipientId
+from unsee.core.parties import Agreement
 from unsee.core.policy import decide, summary
 from unsee.core.purposes import known
-from unsee.core.sharing import Disclosure, DisclosureKind, Recipient
+from unsee.core.sharing import SHARE, Disclosure, DisclosureKind, Recipient, letting, onward_bar
 from unsee.stores.names import component
 from unsee.training.reader import Reader, open_reader
 
@@ -96,7 +97,7 @@ def export_dataset(
         recipient = _recipient(tx, grounds)
         dataset = training.dataset(tx.conn, DatasetId(name))
         reader = open_reader(tx, dataset, grounds.purpose, stores, person=grounds.person, disclosed=True)
-        _require_leave(tx, reader, recipient)
+        grounds = _grounded(tx.conn, grounds, _require_leave(tx, reader, recipient))
         channel = _mark(place, {"kind": "export", "dataset": dataset.id, "root": dataset.root, **_terms(grounds)})
         disclosure = _recorded(
             tx,
@@ -108,8 +109,8 @@ def export_dataset(
                 models=(),
                 data_classes=("photo", *register.classes_in_files(tx.conn, dataset.items)),
                 purpose=grounds.purpose,
-                basis=grounds.basis or "permitted by policy, and by an agreement that lets it go on",
-                agreement=_agreement(tx.conn, grounds),
+                basis=grounds.basis,
+                agreement=AgreementId(grounds.agreement) if grounds.agreement else None,
                 channel=channel,
                 dataset=dataset.id,
                 person=grounds.person,
@@ -145,6 +146,7 @@ def deliver_model(ws: Workspace, name: str, directory: Path, grounds: Grounds) -
     with ws.act() as tx:
         recipient = _recipient(tx, grounds)
         _require_may_use(tx, model.id, grounds.purpose)
+        grounds = _grounded(tx.conn, grounds, ())
         channel = _mark(place, {"kind": "model-delivery", "model": model.id, "digest": model.digest, **_terms(grounds)})
         disclosure = _recorded(
             tx,
@@ -156,8 +158,8 @@ def deliver_model(ws: Workspace, name: str, directory: Path, grounds: Grounds) -
                 models=(model.id,),
                 data_classes=(),
                 purpose=grounds.purpose,
-                basis=grounds.basis or "permitted by what all inputs of the model allow",
-                agreement=_agreement(tx.conn, grounds),
+                basis=grounds.basis or "all inputs of the model allow the purpose",
+                agreement=AgreementId(grounds.agreement) if grounds.agreement else None,
                 channel=channel,
                 dataset=None,
                 person=grounds.person,
@@ -184,26 +186,34 @@ def _recipient(tx: Tx, grounds: Grounds) -> Recipient:
     return found
 
 
-def _agreement(conn: Connection, grounds: Grounds) -> AgreementId | None:
-    return agreements.agreement(conn, AgreementId(grounds.agreement)).id if grounds.agreement else None
+def _grounded(conn: Connection, grounds: Grounds, letting_go: Sequence[Agreement]) -> Grounds:
+    """With the agreement and basis filled in where they were not said; the agreement that is named exists."""
+    if grounds.agreement is not None:
+        agreements.agreement(conn, AgreementId(grounds.agreement))
+    only = letting_go[0].id if len(letting_go) == 1 else None
+    basis = grounds.basis or ", ".join(f"agreement {a.id}" for a in letting_go)
+    return replace(grounds, agreement=grounds.agreement or only, basis=basis)
 
 
 def _terms(grounds: Grounds) -> dict[str, str]:
     return {"recipient": grounds.to, "purpose": grounds.purpose}
 
 
-def _require_leave(tx: Tx, reader: Reader, recipient: Recipient) -> None:
-    """Pass where policy lets every photo be shared, and an agreement of each source lets it go on to this recipient."""
+def _require_leave(tx: Tx, reader: Reader, recipient: Recipient) -> tuple[Agreement, ...]:
+    """The agreements by which every photo may go on to this recipient; each source has one, and policy lets it be shared."""
     items, today = reader.dataset.items, tx.now.date()
     view = world.as_of(tx.conn, tx.now)
-    refusals = [*reader.decision.refusals, *decide(SHARE, items, view, today=today).refusals]
-    refusals = list({r.code + r.reason: r for r in refusals}.values())
-    if refusals:
+    shared = decide(SHARE, items, view, today=today).refusals
+    refusals = list({(r.code, r.reason): r for r in (*reader.decision.refusals, *shared)}.values())
+    mine = [standing for standing in view.standings if items.intersect(standing.items)]
+    bars = [bar for s in mine if (bar := onward_bar(s.source.id, s.agreements, recipient, today))]
+    if refusals or bars:
         raise PolicyRefusal(
-            f"Dataset {reader.dataset.id} may not go to {recipient.id}: {summary(refusals)}.",
+            f"Dataset {reader.dataset.id} may not go to {recipient.id}: {'; '.join(filter(None, [summary(refusals), *bars]))}.",
             next_step="Freeze a dataset of what may be shared: --purpose share --permitted-only. No override lifts this.",
-            details=refusals,
+            details=[*refusals, *bars],
         )
+    return tuple(a for s in mine for a in letting(s.agreements, recipient, today))
 
 
 def _require_may_use(tx: Tx, model: ModelId, purpose: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from unsee.app.disclosures import frozen_recipients, models_from
+from unsee.app.disclosures import frozen_recipients, reach_of
 from unsee.app.registry import keep_document
 from unsee.app.workspace import Workspace
 from unsee.attest.durable import write_file
@@ -19,7 +19,7 @@ from unsee.books import items, orders, parties, recipients
 from unsee.books.database import Tx
 from unsee.core.errors import InvalidValue, WrongState
 from unsee.core.ids import InstructionId, OrderId, PersonId, RecipientId, slug
-from unsee.core.sharing import Disclosure, Instruction, Reach, Recipient, received, unanswered
+from unsee.core.sharing import Disclosure, Instruction, Recipient, received, unanswered
 
 MAX_FIELD = 1000
 """Characters of one field: an address is shorter, and what is longer is a mistake."""
@@ -104,6 +104,12 @@ def all_standings(ws: Workspace) -> list[Standing]:
         ]
 
 
+def instructions_of(ws: Workspace, order: OrderId) -> list[Instruction]:
+    """What recipients were told under an order and what they answered, oldest first."""
+    with ws.books.read() as conn:
+        return recipients.all_instructions(conn, order)
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """One instruction pack that was written."""
@@ -134,8 +140,7 @@ def instruct(
     with ws.act() as tx:
         sender = parties.person(tx.conn, person)
         order = orders.order(tx.conn, OrderId(order_name))
-        scope = orders.scope_of(tx.conn, order.id)
-        reach = Reach(order.id, scope, models_from(tx.conn, scope))
+        reach = reach_of(tx.conn, order.id)
         found = received(register.outward(tx.conn), reach.items, reach.models)
         if to is not None:
             wanted = recipients.recipient(tx.conn, RecipientId(to)).id

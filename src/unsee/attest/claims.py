@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from unsee.attest.content import CertificateContent, ClassOutcome, ModelOutcome, Place
+from unsee.attest.content import CertificateContent, ClassOutcome, ModelOutcome, Place, Recipient
 from unsee.core.canonical import digest
 from unsee.core.evidence import Assurance, Claim, Ground, assurance_of
 from unsee.core.orders import OrderKind
@@ -263,19 +263,30 @@ def _third_parties(content: CertificateContent) -> Claim:
     coverage = content.sharing_coverage
     if coverage is None:
         period = "No record shows what was shared."
+        some, none = "The operator declares these recipients", "The operator declares no recipient"
     else:
-        period = f"This rests on {coverage.records}, which cover {coverage.start} to {coverage.end}."
-    told = [f"{r.name} ({'confirmed' if r.confirmed_at else 'not confirmed'})" for r in content.recipients]
+        period = (
+            f"This rests on {coverage.records}, which cover {coverage.start} to {coverage.end}. "
+            "The operator declares that every way out is in them; what they do not cover was not checked."
+        )
+        some, none = "The register shows these recipients", "The register shows no recipient"
+    told = [f"{r.name} ({_answered(r)})" for r in content.recipients]
     return Claim(
         "third-parties",
         ATTESTED,
-        _listing("The operator declares these recipients", "The operator declares no recipient", told) + f" {period}",
+        _listing(some, none, told) + f" {period}",
         {
             "by": content.operator.name,
             "list": [asdict(r) for r in content.recipients],
             "coverage": None if coverage is None else _plain(asdict(coverage)),
         },
     )
+
+
+def _answered(recipient: Recipient) -> str:
+    if recipient.confirmed_at:
+        return "confirmed"
+    return "instructed, not confirmed" if recipient.instructed_at else "not confirmed"
 
 
 def _people(content: CertificateContent) -> Iterator[Claim]:

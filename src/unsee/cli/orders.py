@@ -75,17 +75,23 @@ def order_open(
 @command
 def order_show(id: str, workspace: str | None, as_json: bool) -> None:
     """One order: where it stands, its deadlines, its plans."""
+    from unsee.app.disclosures import of_order
+    from unsee.app.recipients import instructions_of
     from unsee.books import orders
+    from unsee.cli.recipients import instruction_line
     from unsee.core.ids import OrderId
 
     ws = open_workspace(workspace)
     with ws.books.read() as conn:
         found = orders.order(conn, OrderId(id))
         plans = [(p, orders.approvals_of(conn, p.id)) for p in orders.plans_of(conn, found.id)]
+        shared = of_order(ws, conn, found.id)
+    told = instructions_of(ws, found.id)
     document = {
         "schema": "unsee/order/1",
         **found.as_json(),
         "state": found.state,
+        "sharing": {**shared.as_json(), "instructions": [i.as_json() for i in told]},
         "plans": [
             {"id": p.id, "digest": p.digest, "author": p.author, "approved_by": [a.person for a in s]} for p, s in plans
         ],
@@ -99,6 +105,14 @@ def order_show(id: str, workspace: str | None, as_json: bool) -> None:
     for plan_row, signed in plans:
         names = ", ".join(a.person for a in signed) or "nobody"
         say(f"  {plan_row.id} by {plan_row.author}, {plan_row.digest[:16]}…, approved by {names}")
+    for obtained in shared.obtained:
+        got, models = obtained.received, ", ".join(obtained.received.models)
+        say(f"  recipient {obtained.recipient.id}: {len(got.items):,} items" + (f", models {models}" if models else ""))
+        for sent in told:
+            if sent.recipient == obtained.recipient.id:
+                say(f"    {instruction_line(sent)}")
+    if not shared.shared:
+        say(f"  {shared.sentences()[0]}")
 
 
 @order.command("list")
@@ -147,6 +161,9 @@ def plan(order: str, person: PersonId, workers: int, workspace: str | None, as_j
         say(f"  model       {model['id']}: {model['disposition']} ({model['why']})")
     for stray in summary["strays"]:
         say(f"  stray       {stray}: left by an unfinished run; destroyed")
+    for told in summary["recipients"]:
+        models = f", models {', '.join(told['models'])}" if told["models"] else ""
+        say(f"  recipient   {told['id']}: {told['items']:,} items{models}; tell it: unsee recipient instruct {order}")
     say(
         f"  kept        {summary['retained']['items']:,} photos and documents, root {summary['retained']['root'][:16]}…"
     )

@@ -12,7 +12,7 @@ from unsee.cli.output import DAY, as_person, command, done, open_workspace, prin
 from unsee.core.ids import PersonId, RecipientId
 
 if TYPE_CHECKING:
-    from unsee.core.sharing import Disclosure, Instruction
+    from unsee.core.sharing import Instruction
 
 
 @click.group()
@@ -89,6 +89,7 @@ def recipient_list(workspace: str | None, as_json: bool) -> None:
 @command
 def recipient_show(id: str, workspace: str | None, as_json: bool) -> None:
     """One recipient: what it got, what it was told, what it answered."""
+    from unsee.app.disclosures import described
     from unsee.app.recipients import standing
 
     found = standing(open_workspace(workspace), id)
@@ -102,7 +103,7 @@ def recipient_show(id: str, workspace: str | None, as_json: bool) -> None:
     )
     say(f"  sharing {'FROZEN by ' + ', '.join(found.frozen_by) if found.frozen_by else 'open'}")
     for one in found.disclosures:
-        say(f"  {disclosure_line(one)}")
+        say(f"  {described(one)}")
     for sent in found.instructions:
         say(f"  {instruction_line(sent)}")
 
@@ -209,7 +210,7 @@ def disclosures_record(
     as_json: bool,
 ) -> None:
     """Write down what went out by other means, however long ago; also where policy would have refused it."""
-    from unsee.app.disclosures import Told, record
+    from unsee.app.disclosures import Told, described, record
 
     told = Told(to, kind, day.date(), purpose, basis, source, dataset, model, agreement, channel, data_classes)
     found = record(open_workspace(workspace), told, person=person)
@@ -217,7 +218,7 @@ def disclosures_record(
         print_json({"schema": "unsee/disclosure/1", **found.as_json()})
     else:
         done(f"Disclosure {found.no} is in the register.")
-        say(f"  {disclosure_line(found)}")
+        say(f"  {described(found)}")
 
 
 @disclosures.command("list")
@@ -260,28 +261,21 @@ def disclosures_list(source: str | None, to: str | None, readings: bool, workspa
 @command
 def disclosures_report(source: str, workspace: str | None, as_json: bool) -> None:
     """Who got something of a source or of models made from it; or that the register shows nobody, and since when."""
-    from unsee.app.disclosures import report
+    from unsee.app.disclosures import described, report
 
     found = report(open_workspace(workspace), source)
     if as_json:
         print_json({"schema": "unsee/disclosures-report/1", **found.as_json()})
         return
-    for gone in found.gone:
-        who, got = gone.recipient, gone.received
+    for obtained in found.obtained:
+        who, got = obtained.recipient, obtained.received
         say(f"{who.name}, {who.address}, {who.phone} ({who.id})")
         classes, models = ", ".join(got.data_classes) or "no data", ", ".join(got.models) or "none"
         say(f"  got {len(got.items):,} items ({classes}); models: {models}")
         for one in got.disclosures:
-            say(f"  {disclosure_line(one)}")
+            say(f"  {described(one)}")
     for sentence in found.sentences():
         say(sentence)
-
-
-def disclosure_line(one: Disclosure) -> str:
-    """A disclosure in one line."""
-    what = ", ".join([f"{len(one.items):,} items"] * bool(one.items) + [f"model {m}" for m in one.models])
-    note = f"; {one.note}" if one.note else ""
-    return f"{one.disclosed_on} {one.kind}: {what or 'nothing'} for {one.purpose} ({one.basis}){note}"
 
 
 def instruction_line(one: Instruction) -> str:

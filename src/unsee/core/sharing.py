@@ -12,7 +12,22 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from unsee.core.ids import AgreementId, DatasetId, InstructionId, ItemSet, ModelId, OrderId, PersonId, RecipientId
+from unsee.core.ids import (
+    AgreementId,
+    DatasetId,
+    InstructionId,
+    ItemSet,
+    ModelId,
+    OrderId,
+    PersonId,
+    RecipientId,
+    SourceId,
+)
+from unsee.core.parties import Agreement, OnwardSharing
+from unsee.core.purposes import any_covers, overlaps
+
+SHARE = "share"
+"""The purpose that covers giving data on."""
 
 
 class DisclosureKind(StrEnum):
@@ -246,3 +261,34 @@ def freezes(
             if unanswered(got, reach, instructions):
                 found.setdefault(who, []).append(reach.order)
     return {who: tuple(sorted(orders)) for who, orders in sorted(found.items())}
+
+
+def letting(agreements: Iterable[Agreement], recipient: Recipient, today: date) -> tuple[Agreement, ...]:
+    """The agreements that let data go on to `recipient` today: in force, for sharing, and to it and where it is.
+
+    An agreement that lists recipients means them by id or name; one that says where the data may be wants the recipient there.
+    """
+    names = {recipient.id.casefold(), recipient.name.casefold()}
+    found = []
+    for one in agreements:
+        terms = one.terms
+        listed = terms.onward_sharing is OnwardSharing.LISTED and names & {n.casefold() for n in terms.recipients}
+        there = not terms.geography or recipient.geography.casefold() in {g.casefold() for g in terms.geography}
+        permitted = any_covers(one.purposes, SHARE) and not any(overlaps(p, SHARE) for p in one.prohibitions)
+        if one.in_force(today) and permitted and there and (listed or terms.onward_sharing is OnwardSharing.ALLOWED):
+            found.append(one)
+    return tuple(sorted(found, key=lambda a: a.id))
+
+
+def onward_bar(source: SourceId, agreements: Sequence[Agreement], recipient: Recipient, today: date) -> str | None:
+    """Why photos of `source` may not go on to `recipient`, in words that are printed as they are; None where they may."""
+    if letting(agreements, recipient, today):
+        return None
+    said = ", ".join(
+        f"{a.id} says {a.terms.onward_sharing}"
+        + (f" ({', '.join(a.terms.recipients)})" if a.terms.recipients else "")
+        + (f" in {', '.join(a.terms.geography)}" if a.terms.geography else "")
+        for a in agreements
+        if a.in_force(today)
+    )
+    return f"{source}: no agreement in force lets it go on to {recipient.name} ({said or 'there is none'})"

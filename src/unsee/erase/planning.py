@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
 
-from unsee.books import consents, items, orders, parties, places, training
+from unsee.books import consents, disclosures, items, orders, parties, places, training
 from unsee.books.interests import Sides
-from unsee.core.ids import PersonId, StoreId, SubjectNo
+from unsee.core.ids import ModelId, PersonId, StoreId, SubjectNo
 from unsee.core.orders import ModelScope, Order, profile
+from unsee.core.sharing import received
 from unsee.erase import scope as scopes
 from unsee.erase.discovery import Discovery
 from unsee.erase.plandir import TARGETS, PlanDirectory, PlanWriter
@@ -115,6 +116,12 @@ class Planner:
                 "models": sorted(scope.names("model")),
                 "reasons": {str(r.node): r.reason for r in scope.reached},
             },
+            "recipients": [
+                {"id": who, "items": len(got.items), "models": list(got.models)}
+                for who, got in received(
+                    disclosures.outward(conn), scope.items, [ModelId(m) for m in scope.names("model")]
+                ).items()
+            ],
             "copies": {
                 "recorded": table.num_rows - len(found.copies),
                 "unrecorded": len(found.copies),
