@@ -1,15 +1,14 @@
-"""Freezing, training, exposure: what policy refuses is refused at every door, and what an order blocks at all of them at once."""
+"""Freezing, training: what policy refuses is refused at every door, and what an order blocks at all of them at once."""
 
 from __future__ import annotations
 
 import json
 from datetime import date
-from decimal import Decimal
 
 import pytest
 
 from small_corpus import ADA, CLEO, DANA, MEMBERS, OKCUPID, PANEL, TRAIN, Corpus, draft
-from unsee.app import agreements, datasets, exposure, interests, orders, registry
+from unsee.app import agreements, datasets, interests, orders, registry
 from unsee.app import training as trainings
 from unsee.core.errors import (
     AlreadyExists,
@@ -143,24 +142,6 @@ def test_the_root_of_a_set_is_over_its_items(small: Corpus) -> None:
     one, two = small.freeze("one", PANEL), small.freeze("two", PANEL)
     assert one.root == two.root
     assert small.freeze("three", permitted_only=True).root != one.root
-
-
-def test_exposure_counts_what_falls_with_each_source(small: Corpus) -> None:
-    rows = {row.source: row for row in exposure.exposure(small.ws)}
-    okcupid, panel, members = rows[OKCUPID], rows[PANEL], rows[MEMBERS]
-    assert (okcupid.items, okcupid.people, okcupid.lawful) == (12, 4, False)
-    assert okcupid.models == ("rec-2014",)
-    assert okcupid.datasets == ("faces-2014",)
-    assert panel.models == ("rec-2014", "rec-panel")
-    assert (panel.lawful, panel.items) == (True, 4)
-    assert (members.models, members.datasets, members.retrain_cpu_s) == ((), (), Decimal(0))
-    assert okcupid.size_bytes == sum(p.stat().st_size for p in (small.corpus / "okcupid").rglob("*.jpg"))
-    assert next(iter(exposure.exposure(small.ws))).source == OKCUPID, "the unlawful come first"
-    small.ready()
-    assert {r.source: r.under_order for r in exposure.exposure(small.ws)}[OKCUPID] == "order-0001"
-    small.apply()
-    after = {row.source: row for row in exposure.exposure(small.ws)}
-    assert (after[OKCUPID].items, after[OKCUPID].models, after[PANEL].models) == (0, (), ("rec-panel",))
 
 
 def test_a_model_that_was_destroyed_or_changed_is_not_used(small: Corpus) -> None:

@@ -19,6 +19,7 @@ from unsee.core.exposure import (
     datasets_above,
     fallen,
     kept,
+    percent,
     share,
     worst_deadline,
 )
@@ -186,3 +187,7 @@ def test_a_deadline_says_what_it_is_for() -> None:
 def test_a_share_of_nothing_is_no_number() -> None:
     assert share(0, 0) is None
     assert share(1, 3) == 0.3333
+
+
+def test_a_share_is_never_rounded_to_nothing_or_to_all() -> None:
+    assert [percent(x) for x in (1.0, 0.999, 0.5, 0.011, 0.0001, 0)] == ["100 %", "99 %", "50 %", "1 %", "< 1 %", "0 %"]

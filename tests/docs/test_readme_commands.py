@@ -73,7 +73,7 @@ def test_the_session_on_ones_own_photos_runs_as_it_stands(tmp_path: Path, photos
     told = subprocess.run(
         ["unsee", "exposure", "--json"], cwd=where, env=environment, capture_output=True, text=True, check=True
     )
-    assert json.loads(told.stdout)["sources"][0]["items"] == 8
+    assert json.loads(told.stdout)["rows"][0]["items"] == 8
     code = blocks("python")[0].replace("    ...", "    print(sample.item, len(sample.data), sample.person)")
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert len(ended.stdout.splitlines()) == 8

@@ -13,7 +13,7 @@ import pytest
 from unsee.core.errors import InvalidValue
 from unsee.core.exposure import SeenBy
 from unsee.models import heatmap
-from unsee.models.heatmap import heat_map, percent
+from unsee.models.heatmap import heat_map
 
 pytest.importorskip("matplotlib")
 
@@ -83,7 +83,3 @@ def test_what_cannot_be_drawn_is_refused_with_the_next_step(tmp_path: Path, sour
         heat_map(sources, models, tmp_path / name, title=TITLE)
     assert caught.value.next_step
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_share_is_never_rounded_to_nothing_or_to_all() -> None:
-    assert [percent(x) for x in (1.0, 0.999, 0.5, 0.011, 0.0001)] == ["100 %", "99 %", "50 %", "1 %", "< 1 %"]

@@ -109,6 +109,12 @@ def freeze(
     return dataset, decision
 
 
+def all_datasets(ws: Workspace) -> list[Dataset]:
+    """Every dataset, in order of freezing."""
+    with ws.books.read() as conn:
+        return training.all_datasets(conn)
+
+
 def _select(conn: Connection, selection: Selection) -> ItemSet:
     names: Sequence[SourceId] = [SourceId(s) for s in selection.sources] or [s.id for s in parties.all_sources(conn)]
     chosen = ItemSet.union(ItemSet(), *(parties.items_of_source(conn, s) for s in names)) - parties.documents(conn)

@@ -197,6 +197,16 @@ def require_model(ws: Workspace, name: str) -> training.Model:
     return model
 
 
+def all_models(ws: Workspace) -> list[tuple[training.Model, tuple[str, ...]]]:
+    """Every model that ever was, in order of making, with the names of what its run was given: datasets and models."""
+    with ws.books.read() as conn:
+        above: dict[str, set[str]] = {}
+        for edge in training.all_edges(conn):
+            if edge.below.kind == "run":
+                above.setdefault(edge.below.name, set()).add(edge.above.name)
+        return [(m, tuple(sorted(above.get(m.run, ())))) for m in training.all_models(conn)]
+
+
 def read_recipe(settings: Sequence[str]) -> Recipe:
     """The default recipe with `name=value` settings.
 

@@ -1,4 +1,4 @@
-"""`unsee intake`, `dataset`, `exposure`."""
+"""`unsee intake`, `dataset`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from unsee.cli.output import (
     print_json,
     progress,
     say,
-    size,
     table,
     workers_option,
 )
@@ -242,11 +241,9 @@ def dataset_export(
 @command
 def dataset_list(workspace: str | None, as_json: bool) -> None:
     """Every dataset."""
-    from unsee.books import training
+    from unsee.app.datasets import all_datasets
 
-    ws = open_workspace(workspace)
-    with ws.books.read() as conn:
-        rows = training.all_datasets(conn)
+    rows = all_datasets(open_workspace(workspace))
     if as_json:
         print_json({"schema": "unsee/datasets/1", "datasets": [_dataset(d) for d in rows]})
     else:
@@ -271,32 +268,3 @@ def _dataset(frozen: Dataset) -> dict[str, object]:
         "definition": dict(frozen.definition),
         "at": frozen.at,
     }
-
-
-@click.command()
-@command
-def exposure(workspace: str | None, as_json: bool) -> None:
-    """What falls if a source goes: photos, people, datasets, models, the cost of training them again."""
-    from unsee.app.exposure import exposure as measure
-
-    rows = measure(open_workspace(workspace))
-    if as_json:
-        print_json({"schema": "unsee/exposure/1", "sources": [r.as_json() for r in rows]})
-        return
-    table(
-        ["source", "photos", "people", "bytes", "datasets", "models that fall", "retraining", "standing"],
-        [
-            (
-                r.source,
-                f"{r.items:,}",
-                f"{r.people:,}",
-                size(r.size_bytes),
-                len(r.datasets),
-                ", ".join(r.models) or "–",
-                f"{r.retrain_cpu_s} cpu-s",
-                (f"under {r.under_order}" if r.under_order else "") or r.why,
-            )
-            for r in rows
-        ],
-        right=[1, 2, 3, 4, 6],
-    )

@@ -208,24 +208,18 @@ def model_deliver(
 @command
 def model_list(workspace: str | None, as_json: bool) -> None:
     """Every model that ever was."""
-    from unsee.books import training
+    from unsee.app.training import all_models
 
-    ws = open_workspace(workspace)
-    with ws.books.read() as conn:
-        models = training.all_models(conn)
-        above: dict[str, list[str]] = {}
-        for edge in training.all_edges(conn):
-            above.setdefault(edge.below.name, []).append(edge.above.name)
     rows: list[dict[str, Any]] = [
         {
             "id": m.id,
             "run": m.run,
-            "trained_on": sorted(above.get(m.run, [])),
+            "trained_on": list(inputs),
             "digest": m.digest,
             "at": m.at,
             "destroyed_by": m.destroyed_by,
         }
-        for m in models
+        for m, inputs in all_models(open_workspace(workspace))
     ]
     if as_json:
         print_json({"schema": "unsee/models/1", "models": rows})

@@ -25,7 +25,7 @@ _COMMANDS = {
     "consent": ("unsee.cli.consents", "What people said yes or no to."),
     "intake": ("unsee.cli.corpus", "Take a folder of photos in."),
     "dataset": ("unsee.cli.corpus", "Freeze and show datasets."),
-    "exposure": ("unsee.cli.corpus", "What falls if a source goes."),
+    "exposure": ("unsee.cli.exposure", "What stands on whose photos; what falls if a source goes."),
     "train": ("unsee.cli.models", "Train a face recogniser on what is permitted."),
     "evaluate": ("unsee.cli.models", "Measure a model on held-out people."),
     "compare": ("unsee.cli.models", "Accuracy and group differences before and after."),

@@ -17,6 +17,7 @@ from typing import Any, Final
 from unsee.core.ids import ItemSet, OrderId
 from unsee.core.lineage import Edge, Node
 from unsee.core.orders import PROFILES, Order, OrderState, Profile, profile
+from unsee.core.policy import Standing
 
 _EVERY_CLASS: Final = frozenset({"data", "embeddings", "models", "third-parties"})
 
@@ -119,6 +120,13 @@ def fallen(holds: Mapping[str, int], parties: int, graph: Graph) -> list[Fallen]
     ]
 
 
+def made_from(holds: Mapping[str, int], parties: int, graph: Graph) -> list[frozenset[str]]:
+    """Every model that was ever made from each party's items, the destroyed ones too: a recipient may hold a copy of one."""
+    found = carried({Node("dataset", name): bits for name, bits in holds.items()}, graph.edges)
+    models = [(node.name, bits) for node, bits in found.items() if node.kind == "model"]
+    return [frozenset(name for name, bits in models if bits >> party & 1) for party in range(parties)]
+
+
 def _fallen(datasets: tuple[str, ...], models: Sequence[Made], graph: Graph) -> Fallen:
     return Fallen(
         datasets,
@@ -141,6 +149,27 @@ def cost_of(runs: Collection[str], costs: Mapping[str, Mapping[str, str] | None]
 
 def _recorded(cost: Mapping[str, str] | None) -> tuple[Decimal, Decimal] | None:
     return (Decimal(cost["cpu_s"]), Decimal(cost["wall_s"])) if cost and {"cpu_s", "wall_s"} <= cost.keys() else None
+
+
+def objection(standing: Standing, today: date) -> str | None:
+    """Why no use at all of a source is lawful today; None where some purpose is open. `core.policy` decides on each item.
+
+    Legacy, a bar, or no agreement that was approved and is in force, both today and when the photos were collected.
+    """
+    source = standing.source
+    if source.legacy:
+        return "legacy: taken in without an approved agreement"
+    if standing.bars:
+        return min((bar.code, bar.reason) for bar in standing.bars)[1]
+    if not standing.agreements:
+        return "there is no agreement"
+    current = [a for a in standing.agreements if a.in_force(today)]
+    if not current:
+        states = ", ".join(f"{a.id} is {a.state(today)}" for a in standing.agreements)
+        return f"no approved agreement in force ({states})"
+    if not any(a.in_force(source.collected_on) for a in current):
+        return f"collected on {source.collected_on}, when no agreement was in force"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,3 +308,12 @@ def datasets_above(graph: Graph) -> dict[str, frozenset[str]]:
 
 def _bits(number: int) -> list[int]:
     return [n for n in range(number.bit_length()) if number >> n & 1]
+
+
+def percent(part: float) -> str:
+    """A share for people: what is there is never said to be 0 %, and what is not all never 100 %."""
+    if part == 0:
+        return "0 %"
+    if part < 0.01:
+        return "< 1 %"
+    return f"{min(round(100 * part), 99) if part < 1 else 100} %"

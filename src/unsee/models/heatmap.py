@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from unsee.core.errors import InvalidValue
-from unsee.core.exposure import SeenBy
+from unsee.core.exposure import SeenBy, percent
 from unsee.models import figures
 from unsee.models.figures import FONT, INK, LINE, PAPER, PLAIN, SOFT, drawable
 
@@ -247,10 +247,3 @@ def _caption(grid: _Grid, sources: int, models: int, unlawful: Collection[str]) 
 def _short(name: str) -> str:
     text = drawable(name)
     return text if len(text) <= _NAME else text[: _NAME - 1] + "…"
-
-
-def percent(part: float) -> str:
-    """A share for people: what is there is never said to be 0 %, and what is not all never 100 %."""
-    if 0 < part < 0.01:
-        return "< 1 %"
-    return f"{min(round(100 * part), 99) if part < 1 else 100} %"
