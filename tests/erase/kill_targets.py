@@ -34,5 +34,9 @@ def take_in(root: Path) -> None:
     Corpus(root).take_in(root / "corpus" / "fresh", PANEL)
 
 
+def take_in_by_mail(root: Path) -> None:
+    Corpus(root).take_in(root / "corpus" / "fresh", PANEL, channel=False)
+
+
 def freeze(root: Path) -> None:
     Corpus(root).freeze("set-x", OKCUPID, PANEL, override=True)

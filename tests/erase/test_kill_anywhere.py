@@ -16,6 +16,7 @@ import pytest
 
 from small_corpus import OKCUPID, ORDER, PLAN, Corpus, copy_of, holders, marker
 from unsee.app import orders
+from unsee.books.quarantine import quarantined
 from unsee.core.errors import BlockedByOrder, NotFound, UnseeError
 from unsee.testing.faults import WRITES, Completed, Killed, run_killed_at
 
@@ -266,8 +267,9 @@ def test_a_killed_plan_counts_for_nothing_and_the_next_one_is_whole(
 
 
 @SAMPLED
+@pytest.mark.parametrize("channel", [True, False], ids=["through a channel", "into quarantine"])
 def test_a_killed_intake_leaves_whole_batches_and_the_next_one_takes_the_rest(
-    every: int, built_corpus: Corpus, quick: Path
+    every: int, channel: bool, built_corpus: Corpus, quick: Path
 ) -> None:
     def prepared(root: Path) -> Corpus:
         corpus = copy_of(built_corpus, root)
@@ -278,6 +280,8 @@ def test_a_killed_intake_leaves_whole_batches_and_the_next_one_takes_the_rest(
         (fresh / "panel" / "photos.csv").rename(fresh / "photos.csv")
         text = (fresh / "photos.csv").read_text().replace("part-", "panel/part-")
         (fresh / "photos.csv").write_text(text)
+        if channel:
+            corpus.open_channel(fresh, "consented-panel")
         return corpus
 
     def content(corpus: Corpus) -> list[Any]:
@@ -287,28 +291,33 @@ def test_a_killed_intake_leaves_whole_batches_and_the_next_one_takes_the_rest(
                 "items": "id, source_no, subject_no, batch_no, kind, size_bytes",
                 "digests": "item_id, sha256",
                 "copies": "item_id, selector, size_bytes",
-                "batches": "no, source_no, counts, first_item, item_count, root",
-                "consents": "subject_no, purpose, state",
+                "batches": "no, source_no, counts, first_item, item_count, root, channel_id",
+                "consents": "subject_no, subject_set, terms_no",
+                "quarantines": "id, source_no, item_set",
                 "item_attributes": "item_id, name, value",
                 "sources": "no, item_set, document_set",
             }.items()
         ]
 
     whole = prepared(quick / "whole")
-    taken = whole.take_in(whole.corpus / "fresh", "consented-panel")
+    taken = whole.take_in(whole.corpus / "fresh", "consented-panel", channel=channel)
     assert (taken.new, taken.documents, taken.unchanged) == (4, 1, 0)
+    assert taken.quarantined == (0 if channel else 5)
     expected = content(whole)
     n, halves = 1 - every, set()
     while True:
         n += every
         root = quick / "small"
         corpus = prepared(root)
-        outcome = run_killed_at(partial(kill_targets.take_in, root), n)
+        target = kill_targets.take_in if channel else kill_targets.take_in_by_mail
+        outcome = run_killed_at(partial(target, root), n)
         for number, first, count in corpus.sql("SELECT no, first_item, item_count FROM batches"):
             assert corpus.sql("SELECT count(*), min(id) FROM items WHERE batch_no = ?", number) == [(count, first)]
         assert corpus.sql("SELECT count(*) FROM items") == corpus.sql("SELECT count(*) FROM digests")
         halves.add(corpus.sql("SELECT count(*) FROM items")[0][0])
-        corpus.take_in(corpus.corpus / "fresh", "consented-panel")
+        with corpus.ws.books.read() as conn:
+            assert len(quarantined(conn)) == (0 if channel else corpus.sql("SELECT count(*) FROM items")[0][0] - 23)
+        corpus.take_in(corpus.corpus / "fresh", "consented-panel", channel=channel)
         assert content(corpus) == expected, f"after {outcome}"
         assert corpus.ws.log.checkpoint().size == len(corpus.facts())
         corpus.close()
