@@ -27,7 +27,7 @@ import numpy as np
 import sqlalchemy as sa
 from PIL import Image
 
-from unsee.app import agreements, channels, datasets, intake, interests, orders, registry, workspace
+from unsee.app import agreements, channels, datasets, intake, interests, orders, registry, suppliers, workspace
 from unsee.app.training import open_dataset
 from unsee.app.workspace import Workspace
 from unsee.books import parties, training
@@ -35,7 +35,7 @@ from unsee.books.channels import admission_of
 from unsee.books.schema import metadata
 from unsee.core.ids import ModelId, PersonId, RunId, SourceId
 from unsee.core.lineage import Node
-from unsee.core.parties import AgreementStatus, Interest
+from unsee.core.parties import AgreementStatus, Interest, Terms
 from unsee.erase.executor import Applied
 from unsee.erase.journal import Boundary
 from unsee.replace.folder import ConsentSpec, FolderSpec, write_folder
@@ -50,6 +50,8 @@ MEMBERS = "members-2024"
 TRAIN = "train-face-recognition"
 ORDER = "order-0001"
 PLAN = "plan-0001-1"
+RESEARCH = Terms(recipient_category="research partners")
+"""The taker, in the words of `policy`."""
 WINDOW = 32
 """Bytes of a marker: a piece out of a file's middle that stands nowhere else."""
 
@@ -329,7 +331,7 @@ def _sources(made: Corpus, ws: Workspace) -> None:
     interests.declare(ws, Interest("Cleo", "OkCupid", "equity", date(2011, 1, 1), CLEO, SourceId(OKCUPID)))
 
 
-def draft(made: Corpus, name: str, source: str, *purposes: str) -> None:
+def draft(made: Corpus, name: str, source: str, *purposes: str, terms: Terms | None = None) -> None:
     """Dana drafts an agreement in force from 2024 on."""
     agreements.draft(
         made.ws,
@@ -340,6 +342,21 @@ def draft(made: Corpus, name: str, source: str, *purposes: str) -> None:
         prohibitions=[],
         valid_from=date(2024, 1, 1),
         valid_until=None,
+        person=DANA,
+        terms=terms,
+    )
+
+
+def policy(made: Corpus, source: str, *purposes: str, in_force: date = date(2010, 1, 1)) -> None:
+    """Keep a snapshot of the giver's privacy policy, which names research partners."""
+    suppliers.add_privacy_policy(
+        made.ws,
+        source,
+        text=made.document,
+        in_force=in_force,
+        purposes=purposes,
+        recipient_categories=["research partners"],
+        url="",
         person=DANA,
     )
 

@@ -95,6 +95,11 @@ def check_approvals(c: Certificate, report: Report) -> None:
                 own = person == stake["person"] or claim["name"].casefold() == stake["holder"].casefold()
                 if own and stake["organisation"].casefold() in sides:
                     report.bad(part, f"an interest ({stake['kind']}) in {stake['organisation']} was declared")
+            for path in plan.get("conflicts", ()):
+                if person == path["person"] or claim["name"].casefold() == path["holder"].casefold():
+                    report.bad(part, f"an interest that leads to a party was declared: {path['words']}")
+    if c.claims.get("interests", {}).get("value") != plan.get("conflicts"):
+        report.bad("interests", "the conflicts that it states are not those of the plan")
     if len(holders) < 2:
         report.bad("approval", f"{len(holders)} approval(s); two people are needed")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from small_corpus import ADA, DANA, TRAIN, Corpus, agree, copy_of
+from small_corpus import ADA, DANA, RESEARCH, TRAIN, Corpus, agree, copy_of, policy
 from unsee.app import agreements, registry
 from unsee.core.errors import PolicyRefusal
 from unsee.core.parties import AgreementStatus
@@ -49,6 +49,7 @@ def london(tmp_path_factory: pytest.TempPathFactory, built_corpus: Corpus) -> Co
         geography="UK",
         legacy=False,
     )
+    policy(corpus, NAME, "evaluate", TRAIN)
     agreements.draft(
         corpus.ws,
         "london-terms",
@@ -59,6 +60,7 @@ def london(tmp_path_factory: pytest.TempPathFactory, built_corpus: Corpus) -> Co
         valid_from=date(2017, 4, 1),
         valid_until=None,
         person=DANA,
+        terms=RESEARCH,
     )
     agree(corpus, "london-terms")
     taken = corpus.take_in(folder, NAME)
@@ -100,6 +102,7 @@ def test_even_with_an_agreement_to_training_each_person_is_asked(london: Corpus)
         valid_from=date(2017, 4, 1),
         valid_until=None,
         person=DANA,
+        terms=RESEARCH,
     )
     agree(london, "london-more")
     try:

@@ -7,11 +7,12 @@ from datetime import date, timedelta
 import pytest
 from book_writing import DANA, NOW, PANEL, add, photo
 
-from unsee.books import agreements, consents, items, orders, parties, world
+from unsee.books import agreements, assessments, consents, items, orders, parties, world
+from unsee.core.assessments import a_year_after
 from unsee.core.consent import Consent, ConsentState
 from unsee.core.ids import AgreementId, ItemSet, OrderId, SubjectNo
 from unsee.core.orders import Order, OrderState
-from unsee.core.parties import Agreement, AgreementStatus
+from unsee.core.parties import Agreement, AgreementStatus, Assessment, AssessmentResult
 from unsee.core.policy import decide
 
 CONTRACT = Agreement(
@@ -56,6 +57,13 @@ def test_a_photo_is_used_only_while_every_paper_stands(books, ask):
     assert ask() == {"": {0, 1, 2}, "no-consent": {4}, "opted-out": {3}}
     assert ask("evaluate") == {"": set(), "purpose-not-agreed": {0, 1, 2, 3, 4}}
     assert ask(moment=NOW - timedelta(days=1))["no-consent"] == {0, 1, 2, 3, 4}
+    assert ask(moment=NOW + timedelta(days=31)) == {"": set(), "not-assessed": {0, 1, 2, 3, 4}}, "R33"
+    with books.write() as tx:
+        today = NOW.date()
+        passed = Assessment(PANEL, today, "0" * 64, AssessmentResult.PASSED, a_year_after(today))
+        assessments.record(tx, passed, person=DANA)
+        assert list(assessments.of_source(tx.conn, PANEL)) == [passed]
+    assert ask(moment=NOW + timedelta(days=31))[""] == {0, 1, 2}
     assert ask(moment=NOW + timedelta(days=365)) == {"": set(), "not-in-force": {0, 1, 2, 3, 4}}
 
     with books.write() as tx:

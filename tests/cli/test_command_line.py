@@ -132,10 +132,44 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
         *("--data-class", "photo"),
     )
     yield ("source", "list")
+    yield ("source", "show", "friends")
+    yield ("organisation", "hold", "Big Fund", "Friends", "--share", "51")
+    yield ("organisation", "list")
+    yield ("interest", "list")
+    yield ("interest", "paths", "cleo", "--source", OKCUPID)
+    yield (
+        *(
+            "assessment",
+            "record",
+            PANEL,
+            "--on",
+            str(corpus.ws.now().date()),
+            "--evidence",
+            document,
+            "--result",
+            "passed",
+        ),
+    )
+    yield ("assessment", "list", "--due")
+    yield (
+        "privacy-policy",
+        "add",
+        "friends",
+        "--text",
+        document,
+        "--in-force",
+        "2024-01-01",
+        "--purpose",
+        TRAIN,
+        "--recipient-category",
+        "labs",
+    )
+    yield ("privacy-policy", "list")
     yield (
         *("agreement", "draft", "friends-1", "--source", "friends", "--document", document),
-        *("--permits", TRAIN, "--from", "2024-01-01"),
+        *("--permits", TRAIN, "--from", "2024-01-01", "--recipient-category", "labs"),
     )
+    yield ("privacy-policy", "check", "friends")
     yield ("agreement", "submit", "friends-1")
     yield ("agreement", "approve", "friends-1", "--as", "ada")
     yield ("agreement", "show", "friends-1")

@@ -13,7 +13,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from small_corpus import ADA, DANA, MEMBERS, OKCUPID, ORDER, PANEL, TRAIN, Corpus, agree, draft, innocent, reencoded
+from small_corpus import (
+    ADA,
+    DANA,
+    MEMBERS,
+    OKCUPID,
+    ORDER,
+    PANEL,
+    RESEARCH,
+    TRAIN,
+    Corpus,
+    agree,
+    draft,
+    innocent,
+    policy,
+    reencoded,
+)
 from unsee.app import agreements, intake, orders, registry
 from unsee.books import retention
 from unsee.core.errors import BlockedByOrder, MetadataError, NotFound, PolicyRefusal
@@ -264,7 +279,8 @@ def test_a_source_without_an_approved_agreement_takes_nothing_in(small: Corpus, 
     before = table_sizes(small)
     with pytest.raises(PolicyRefusal, match="no approved agreement in force"):
         small.take_in(fresh, "new-partner")
-    draft(small, "new-deal", "new-partner", TRAIN)
+    policy(small, "new-partner", TRAIN)
+    draft(small, "new-deal", "new-partner", TRAIN, terms=RESEARCH)
     with pytest.raises(PolicyRefusal, match="new-deal is draft"):
         small.take_in(fresh, "new-partner")
     agree(small, "new-deal")

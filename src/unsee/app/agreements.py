@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from unsee.app.registry import keep_document
 from unsee.app.workspace import Workspace
-from unsee.books import agreements, facts, interests, parties
+from unsee.books import agreements, facts, interests, parties, privacy_policies
 from unsee.books.agreements import Step
 from unsee.core.approval import agreement_objection
 from unsee.core.canonical import fields
@@ -20,6 +20,7 @@ from unsee.core.errors import ApprovalRefused, InvalidValue, WrongState
 from unsee.core.ids import AgreementId, PersonId, SourceId, slug
 from unsee.core.interests import Path as Conflict
 from unsee.core.parties import MOVES, Agreement, AgreementStatus, OnwardSharing, SourceKind, Terms
+from unsee.core.privacy import contradictions
 from unsee.core.purposes import known
 
 
@@ -81,7 +82,7 @@ def move(ws: Workspace, name: str, status: AgreementStatus, *, person: PersonId,
         NotFound: no such agreement or person.
         WrongState: it cannot go there from where it is; the message says what can be done.
         ApprovalRefused: the approver drafted it, or has an interest in a party, and nobody independent has approved it
-            (R35). The refusal is a fact in the log.
+            (R35); or the giver's privacy policy contradicts it (R34). The refusal is a fact in the log.
     """
     with ws.books.read() as conn:
         refusal = _refusal(conn, ws.organisation, _movable(conn, name, status, person, ws.now().date()), status, person)
@@ -128,6 +129,14 @@ def _refusal(
     """Why `person` may not take this step; None for steps that permit nothing."""
     if status is not AgreementStatus.APPROVED:
         return None
+    reasons = contradictions(
+        agreement, parties.source(conn, agreement.source), privacy_policies.of_source(conn, agreement.source)
+    )
+    if reasons:
+        return ApprovalRefused(
+            f"The giver's privacy policy does not allow agreement {agreement.id}: {'; '.join(reasons)}.",
+            next_step=f'See "unsee privacy-policy check {agreement.source}".',
+        )
     life = agreements.life(conn, agreement.id)
     against = agreement_objection(
         person,

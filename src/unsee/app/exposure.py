@@ -162,7 +162,9 @@ class _Reader:
         self._held = held
         self._sources = {h.source.id: h.source for h in held}
         self._objections = {
-            s.source.id: reason for s in world.standings(conn) if (reason := objection(s, self._today)) is not None
+            s.source.id: reason
+            for s in world.standings(conn, self._today)
+            if (reason := objection(s, self._today)) is not None
         }
         self._orders = [(order, orders.scope_of(conn, order.id)) for order in orders.all_orders(conn)]
         self._outward = disclosures.outward(conn)

@@ -24,7 +24,7 @@ from unsee.core.canonical import canonical_json, digest
 from unsee.core.errors import ApprovalRefused, InvalidValue, Tampered
 from unsee.core.evidence import Claim, ModelDisposition
 from unsee.core.ids import PersonId
-from unsee.core.parties import Interest
+from unsee.core.parties import Holding, Interest
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:unsee:predicate:erasure-certificate:v1"
@@ -194,6 +194,10 @@ def _check_approvals(content: CertificateContent) -> None:
             interests=[
                 Interest(i["holder"], i["organisation"], i["kind"], content.order.effective, i["person"])
                 for i in content.plan_summary["interests"]
+            ],
+            holdings=[
+                Holding(h["holder"], h["held"], h["kind"], content.order.effective)
+                for h in content.plan_summary.get("holdings", ())
             ],
             already=seen,
         )

@@ -56,6 +56,15 @@ def _ordered(content: CertificateContent) -> Iterator[Claim]:
         f"Plan {content.plan_id}, made by {summary['author']}, has this digest; it is the plan embedded beside this statement.",
         {"id": content.plan_id, "author": summary["author"], "sha256": digest(summary)},
     )
+    if "conflicts" in summary:
+        paths = [str(path["words"]) for path in summary["conflicts"]]
+        none = "The operator's books hold no declared interest that leads to a party of the hand-over"
+        yield Claim(
+            "interests",
+            OBSERVED,
+            _listing("The operator's books hold these interests that lead to a party of the hand-over", none, paths),
+            summary["conflicts"],
+        )
     for person, approval in content.approvals:
         yield Claim(
             f"approval/{person.id}",

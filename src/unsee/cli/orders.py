@@ -17,6 +17,7 @@ from unsee.cli.output import (
     print_json,
     progress,
     say,
+    show_conflicts,
     size,
     table,
     workers_option,
@@ -76,6 +77,7 @@ def order_open(
 def order_show(id: str, workspace: str | None, as_json: bool) -> None:
     """One order: where it stands, its deadlines, its plans."""
     from unsee.app.disclosures import of_order
+    from unsee.app.interests import conflicts
     from unsee.app.recipients import instructions_of
     from unsee.books import orders
     from unsee.cli.recipients import instruction_line
@@ -87,6 +89,7 @@ def order_show(id: str, workspace: str | None, as_json: bool) -> None:
         plans = [(p, orders.approvals_of(conn, p.id)) for p in orders.plans_of(conn, found.id)]
         shared = of_order(ws, conn, found.id)
     told = instructions_of(ws, found.id)
+    declared = conflicts(ws, found.source)
     document = {
         "schema": "unsee/order/1",
         **found.as_json(),
@@ -95,6 +98,7 @@ def order_show(id: str, workspace: str | None, as_json: bool) -> None:
         "plans": [
             {"id": p.id, "digest": p.digest, "author": p.author, "approved_by": [a.person for a in s]} for p, s in plans
         ],
+        "conflicts": [path.as_json() for path in declared],
     }
     if as_json:
         print_json(document)
@@ -113,6 +117,7 @@ def order_show(id: str, workspace: str | None, as_json: bool) -> None:
                 say(f"    {instruction_line(sent)}")
     if not shared.shared:
         say(f"  {shared.sentences()[0]}")
+    show_conflicts(declared)
 
 
 @order.command("list")
@@ -173,6 +178,8 @@ def plan(order: str, person: PersonId, workers: int, workspace: str | None, as_j
     say(f"  searched    {search['members']:,} files; {search['read']:,} of them read, the rest known and untouched")
     for reason, count in search["not_compared"].items():
         say(f"  not compared {count:,} × {reason}")
+    for path in summary["conflicts"]:
+        click.echo(click.style("  CONFLICT    ", fg="yellow") + path["words"])
     say(f"  digest      {made.row.digest}")
     click.secho(f"→ Two people sign it: unsee approve {made.row.id} --as PERSON", fg="cyan")
 

@@ -152,6 +152,8 @@ class Planner:
                 {"holder": i.holder, "person": i.person, "organisation": i.organisation, "kind": i.kind}
                 for i in self.sides.interests
             ],
+            "holdings": [{"holder": h.holder, "held": h.held, "kind": h.kind} for h in self.sides.holdings],
+            "conflicts": [path.as_json() for path in self.sides.conflicts()],
             "source": _source(conn, self.order),
         }
 

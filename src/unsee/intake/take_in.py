@@ -16,9 +16,21 @@ from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection
 
-from unsee.books import agreements, channels, consents, items, orders, parties, places, quarantine, retention
+from unsee.books import (
+    agreements,
+    assessments,
+    channels,
+    consents,
+    items,
+    orders,
+    parties,
+    places,
+    quarantine,
+    retention,
+)
 from unsee.books.database import Books, Tx
 from unsee.books.quarantine import Quarantine
+from unsee.core.assessments import intake_bar
 from unsee.core.channels import Admission
 from unsee.core.consent import Consent, ConsentState
 from unsee.core.errors import BlockedByOrder, PolicyRefusal
@@ -129,7 +141,8 @@ def require_open(conn: Connection, source_id: SourceId, today: date) -> None:
     """Pass where photos of a source may be taken in on a day.
 
     Raises:
-        PolicyRefusal: it has no approved agreement in force and is not marked as legacy.
+        PolicyRefusal: it is not marked as legacy and has no approved agreement in force, or the assessment of its supplier is
+            overdue or failed (R33).
         BlockedByOrder: an order on it is being carried out.
     """
     source = parties.source(conn, source_id)
@@ -145,6 +158,12 @@ def require_open(conn: Connection, source_id: SourceId, today: date) -> None:
         raise PolicyRefusal(
             f"Source {source_id} has no approved agreement in force ({states}); nothing was taken in.",
             next_step=f'Draft one with "unsee agreement draft ID --source {source_id}" and have it approved.',
+        )
+    barred = intake_bar(source, assessments.of_source(conn, source_id), today)
+    if barred is not None:
+        raise PolicyRefusal(
+            f"Source {source_id}: {barred}; nothing was taken in.",
+            next_step=f'Assess the supplier and record it: "unsee assessment record {source_id}".',
         )
 
 
