@@ -206,9 +206,13 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     yield ("dataset", "list")
     yield ("exposure",)
     yield ("model", "list")
+    yield from sharing(document)
     yield ("order", "open", "--source", OKCUPID, "--profile", "ftc-everalbum", "--instrument", document)
     yield ("order", "list")
     yield ("order", "show", "order-0001")
+    yield ("recipient", "instruct", "order-0001", "--out", "packs")
+    yield ("recipient", "reply", "instruction-0001", "--document", document, "--confirms", "--forward")
+    yield ("recipient", "show", "cloudy")
     yield ("plan", "order-0001", "--workers", "1")
     yield ("approve", PLAN, "--as", "ada")
     yield ("approve", PLAN, "--as", "ben")
@@ -217,6 +221,34 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     yield ("certify", "order-0001")
     yield ("receipt", "order-0001", "--subject", first_person(corpus), "--out", "receipt.json")
     yield ("log", "show", "--last", "5")
+
+
+def sharing(document: str) -> Iterator[tuple[str, ...]]:
+    """What goes out, and the register of it."""
+    yield ("recipient", "add", "cloudy", "--name", "Cloudy", "--address", "1 Long Road", "--phone", "+32 9 000")
+    yield ("recipient", "list")
+    yield (
+        *("synth", "annex/open", "--seed", "8", "--people", "mid=1", "--photos", "2", "--workers", "1"),
+        *("--consent", "share", "--consent-from", "2024-01-01"),
+    )
+    yield ("source", "add", "open", "--kind", "panel", "--issuer", "Open Ltd", "--collected", "2024-05-01")
+    yield (
+        *("agreement", "draft", "open-1", "--source", "open", "--document", document, "--permits", "share"),
+        *("--from", "2024-01-01", "--onward-sharing", "allowed"),
+    )
+    yield ("agreement", "submit", "open-1")
+    yield ("agreement", "approve", "open-1", "--as", "ada")
+    yield ("channel", "add", "annex-open", "--source", "open", "--kind", "folder", "--location", "annex/open")
+    yield ("intake", "annex/open", "--source", "open", "--workers", "1")
+    yield ("dataset", "freeze", "set-2", "--purpose", "share", "--source", "open")
+    yield ("dataset", "export", "set-2", "exported", "--to", "cloudy")
+    yield ("model", "deliver", "rec-panel", "delivered", "--to", "cloudy", "--purpose", "evaluate")
+    yield (
+        *("disclosures", "record", "--to", "cloudy", "--kind", "share", "--source", OKCUPID, "--on", "2014-09-25"),
+        *("--purpose", TRAIN, "--basis", "an e-mail"),
+    )
+    yield ("disclosures", "list")
+    yield ("disclosures", "report", "--source", OKCUPID)
 
 
 def first_person(corpus: Corpus) -> str:
