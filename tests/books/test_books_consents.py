@@ -10,7 +10,7 @@ from book_writing import NOW, PANEL, add, photo, undone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unsee.books import consents, items
+from unsee.books import consents, items, shown
 from unsee.books.schema import consents as table
 from unsee.books.schema import notices
 from unsee.core import consent
@@ -45,7 +45,8 @@ def tx(books):
 
 def agreed(tx, purpose, moment: datetime = NOW):
     """Items whose person consents."""
-    return consents.consented_items(tx.conn, moment).get(purpose, ItemSet())
+    who = consents.consenting(tx.conn, moment).get(purpose)
+    return ItemSet() if who is None else shown.items_of_subjects(tx.conn, who.people)
 
 
 def rows(tx):

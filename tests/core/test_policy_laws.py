@@ -458,7 +458,7 @@ def test_r31_the_last_day_of_a_limit_counts(place, days):
     assert refused(**agreed, collected=collected) == []
     ((code, reason),) = refused(**agreed, collected=collected - timedelta(days=1))
     assert code == "kept-too-long"
-    assert f"{place} keeps photos {days:,} days (" in reason
+    assert f"{place} keeps photo {days:,} days (" in reason
 
 
 def test_a_person_is_protected_where_they_live_and_else_where_the_source_is():

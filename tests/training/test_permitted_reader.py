@@ -14,9 +14,8 @@ from unsee.app import agreements
 from unsee.books import consents
 from unsee.core.consent import Consent, ConsentState
 from unsee.core.errors import BlockedByOrder, NotFound, PolicyRefusal, StoreError, Tampered
-from unsee.core.ids import ItemSet, SubjectNo
+from unsee.core.ids import SubjectNo
 from unsee.core.parties import AgreementStatus
-from unsee.training.reader import judge
 
 
 def opened(corpus: Corpus) -> list[dict[str, object]]:
@@ -122,15 +121,6 @@ def test_another_sound_copy_serves_where_one_is_lost_or_spoiled(small: Corpus) -
     first.unlink()
     second.write_bytes(innocent(4))
     assert {s.data for s in small.open_dataset("faces-panel")} == expected
-
-
-def test_judging_asks_the_policy_and_opens_nothing(small: Corpus) -> None:
-    with small.ws.books.read() as conn:
-        everything = {int(i) for (i,) in conn.exec_driver_sql("SELECT id FROM items WHERE kind = 0")}
-    decision = judge(small.ws.books, ItemSet(everything), TRAIN)
-    assert {r.code: len(r.items) for r in decision.refusals} == {"legacy": 12, "no-consent": 2}
-    assert len(decision.permitted) == 6
-    assert opened(small) == []
 
 
 def test_a_reader_reads_no_other_sources_twin(small: Corpus) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books import facts, parties
-from unsee.books.database import Tx
+from unsee.books.database import Tx, stamp
 from unsee.books.parties import texts
 from unsee.books.schema import agreement_events, agreements, sources
 from unsee.core.errors import AlreadyExists, NotFound
@@ -84,9 +84,9 @@ def agreement(conn: Connection, agreement_id: AgreementId) -> Agreement:
     return found[0]
 
 
-def all_agreements(conn: Connection) -> list[Agreement]:
-    """Every agreement, by id."""
-    return _agreements(conn, sa.true())
+def all_agreements(conn: Connection, *, until: datetime | None = None) -> list[Agreement]:
+    """Every agreement, by id; with `until`, as they stood at that moment."""
+    return _agreements(conn, sa.true(), until)
 
 
 def of_source(conn: Connection, source_id: SourceId) -> list[Agreement]:
@@ -101,8 +101,10 @@ def life(conn: Connection, agreement_id: AgreementId) -> list[Step]:
     return [Step(AgreementStatus(r.status), PersonId(r.person_id), r.note, r.at) for r in rows]
 
 
-def _agreements(conn: Connection, where: sa.ColumnElement[bool]) -> list[Agreement]:
+def _agreements(conn: Connection, where: sa.ColumnElement[bool], until: datetime | None = None) -> list[Agreement]:
     last = sa.select(sa.func.max(agreement_events.c.no)).group_by(agreement_events.c.agreement_id)
+    if until is not None:
+        last = last.where(agreement_events.c.at <= stamp(until))
     rows = conn.execute(
         sa.select(agreements, sources.c.id.label("source_id"), agreement_events.c.status)
         .join(sources, sources.c.no == agreements.c.source_no)

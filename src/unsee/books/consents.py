@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books.database import Tx
-from unsee.books.items import items_of_subjects
 from unsee.books.schema import consent_records, consent_terms, consents, notices
 from unsee.books.sets import pack, unpack
 from unsee.core.consent import Consent, ConsentState
@@ -224,17 +223,6 @@ def consenting(conn: Connection, moment: datetime) -> dict[str, Consenting]:
         above = answer.get(PARENT[purpose] or "")
         if found.people:
             answer[purpose] = above if above == found and above is not None else found
-    return answer
-
-
-def consented_items(conn: Connection, moment: datetime) -> dict[str, ItemSet]:
-    """For each purpose, the items whose person consents to it at `moment`; with a purpose those below it are in the answer too."""
-    found: dict[int, ItemSet] = {}
-    answer = {}
-    for purpose, who in consenting(conn, moment).items():
-        if id(who) not in found:
-            found[id(who)] = items_of_subjects(conn, who.people)
-        answer[purpose] = found[id(who)]
     return answer
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books import facts
-from unsee.books.database import Tx
+from unsee.books.database import Tx, stamp
 from unsee.books.schema import approvals, order_events, orders, plans, suppression
 from unsee.core.approval import Approval
 from unsee.core.errors import NotFound
@@ -112,14 +112,19 @@ def last_event(conn: Connection, order_id: OrderId, state: OrderState) -> tuple[
     return None if row is None else (row.at, json.loads(row.body))
 
 
-def blocked(conn: Connection) -> dict[OrderId, ItemSet]:
-    """The scope of every order: blocked from the moment it is received, for ever (R5)."""
-    return {r.id: ItemSet.deserialize(bytes(r.scope)) for r in conn.execute(sa.select(orders.c.id, orders.c.scope))}
+def blocked(conn: Connection, *, until: datetime | None = None) -> dict[OrderId, ItemSet]:
+    """The scope of every order, or of those opened `until` then: blocked from the moment it is received, for ever (R5)."""
+    query = sa.select(orders.c.id, orders.c.scope)
+    if until is not None:
+        query = query.where(orders.c.at <= stamp(until))
+    return {r.id: ItemSet.deserialize(bytes(r.scope)) for r in conn.execute(query)}
 
 
-def erased(conn: Connection) -> ItemSet:
-    """Items of orders that were applied: their content is gone."""
+def erased(conn: Connection, *, until: datetime | None = None) -> ItemSet:
+    """Items of orders that were applied, or applied `until` then: their content is gone."""
     applied = sa.select(order_events.c.order_id).where(order_events.c.state == str(OrderState.APPLIED))
+    if until is not None:
+        applied = applied.where(order_events.c.at <= stamp(until))
     rows = conn.execute(sa.select(orders.c.scope).where(orders.c.id.in_(applied)))
     return ItemSet.union(ItemSet(), *(ItemSet.deserialize(bytes(r.scope)) for r in rows))
 

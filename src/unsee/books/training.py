@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,17 +248,50 @@ def all_models(conn: Connection) -> list[Model]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """That a model may be put to use: for which purposes, who said so, when."""
+
+    model: ModelId
+    purposes: tuple[str, ...]
+    person: PersonId
+    at: str
+
+
+def release(tx: Tx, model_id: ModelId, purposes: Sequence[str], *, person: PersonId) -> None:
+    """Record that a model was released for these purposes, in place of those of an earlier release. Whether it may be is the
+    caller's question."""
+    body = {"purposes": list(purposes), "by": person}
+    _model_event(tx, model_id, "released", body)
+    facts.record(tx, "ModelReleased", model=model_id, **body)
+
+
+def withdraw(tx: Tx, model_id: ModelId, *, person: PersonId, note: str) -> None:
+    """Record that a model is no longer in use."""
+    body = {"by": person, "note": note}
+    _model_event(tx, model_id, "withdrawn", body)
+    facts.record(tx, "ModelWithdrawn", model=model_id, **body)
+
+
+def releases(conn: Connection) -> dict[ModelId, Release]:
+    """The models that are in use: released, and neither withdrawn nor destroyed since."""
+    found: dict[ModelId, Release] = {}
+    for row in conn.execute(sa.select(model_events).order_by(model_events.c.no)):
+        body = json.loads(row.body)
+        if row.event == "released":
+            found[row.model_id] = Release(row.model_id, tuple(body["purposes"]), body["by"], row.at)
+        elif row.event in {"withdrawn", "destroyed"}:
+            found.pop(row.model_id, None)
+    return found
+
+
 def record_destruction(tx: Tx, model_id: ModelId, order_id: OrderId, body: Mapping[str, Any]) -> None:
     """Record that a model's files are gone; done twice, it is on record once."""
     present = tx.conn.execute(
         sa.select(model_events.c.no).where(model_events.c.model_id == model_id, model_events.c.event == "destroyed")
     ).first()
     if present is None:
-        tx.conn.execute(
-            model_events.insert().values(
-                model_id=model_id, event="destroyed", order_id=order_id, body=json.dumps(dict(body)), at=tx.at
-            )
-        )
+        _model_event(tx, model_id, "destroyed", body, order=order_id)
         facts.record(tx, "ModelDestroyed", model=model_id, order=order_id)
 
 
@@ -274,6 +307,16 @@ def evaluations_of(conn: Connection, model_id: ModelId) -> dict[DatasetId, dict[
     """The last evaluation of a model on each dataset."""
     rows = conn.execute(sa.select(evaluations).where(evaluations.c.model_id == model_id).order_by(evaluations.c.no))
     return {r.dataset_id: json.loads(r.body) for r in rows}
+
+
+def _model_event(
+    tx: Tx, model_id: ModelId, event: str, body: Mapping[str, Any], *, order: OrderId | None = None
+) -> None:
+    tx.conn.execute(
+        model_events.insert().values(
+            model_id=model_id, event=event, order_id=order, body=json.dumps(dict(body)), at=tx.at
+        )
+    )
 
 
 def _dataset(row: sa.Row[Any]) -> Dataset:

@@ -209,7 +209,10 @@ def model_deliver(
 def model_list(workspace: str | None, as_json: bool) -> None:
     """Every model that ever was."""
     from unsee.app.training import all_models
+    from unsee.app.uses import in_use
 
+    ws = open_workspace(workspace)
+    used = in_use(ws)
     rows: list[dict[str, Any]] = [
         {
             "id": m.id,
@@ -218,8 +221,9 @@ def model_list(workspace: str | None, as_json: bool) -> None:
             "digest": m.digest,
             "at": m.at,
             "destroyed_by": m.destroyed_by,
+            "released_for": list(used[m.id].purposes) if m.id in used else [],
         }
-        for m, inputs in all_models(open_workspace(workspace))
+        for m, inputs in all_models(ws)
     ]
     if as_json:
         print_json({"schema": "unsee/models/1", "models": rows})
@@ -232,8 +236,14 @@ def model_list(workspace: str | None, as_json: bool) -> None:
                     ", ".join(r["trained_on"]),
                     r["at"],
                     r["digest"][:16] + "…",
-                    f"DESTROYED under {r['destroyed_by']}" if r["destroyed_by"] else "in use",
+                    _state(r),
                 )
                 for r in rows
             ],
         )
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["destroyed_by"]:
+        return f"DESTROYED under {row['destroyed_by']}"
+    return f"in use for {', '.join(row['released_for'])}" if row["released_for"] else "kept"

@@ -198,16 +198,10 @@ def _protect_people(
     purpose: str, standing: Standing, basis: str, world: World, today: date
 ) -> Iterator[tuple[_No, ItemSet]]:
     """What refuses items in which people are shown, rule by rule; a later rule may name items that an earlier one refused."""
-    source, mine, places = standing.source, standing.items, _places(standing, world)
-    asked_of = f"{source.id}: collected on {source.collected_on}"
-    limit = world.rules.schedule.get(PHOTO)
-    if limit is not None and past(source.collected_on, limit.days, today):
-        yield _No("kept-too-long", f"{asked_of}; photos are kept {limit.days:,} days ({limit.basis})"), mine
-    for place, items in places:
-        days = place.retention_days.get(PHOTO)
-        if days is not None and past(source.collected_on, days, today):
-            words = f"{asked_of}; {place.id} keeps photos {days:,} days ({place.citations['retention_days']})"
-            yield _No("kept-too-long", words), items
+    source, mine, places = standing.source, standing.items, places_of(standing, world)
+    for limit in limits(standing, world, PHOTO):
+        if past(source.collected_on, limit.days, today):
+            yield _No("kept-too-long", f"{source.id}: collected on {source.collected_on}; {limit}"), limit.items
     for place, items in places:
         if any(overlaps(barred, purpose) for barred in place.prohibited):
             words = f"{source.id}: {place.id} prohibits {purpose} or a part of it ({place.citations['prohibited']})"
@@ -227,7 +221,37 @@ def _protect_people(
             yield _No("consent-not-separate", words), items - _consenting(purpose, world.separate)
 
 
-def _places(standing: Standing, world: World) -> list[tuple[Jurisdiction, ItemSet]]:
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The longest time that some items of a source may be kept, in days from their collection, and what says so."""
+
+    rule: str
+    """`schedule`, `source`, or the id of a jurisdiction."""
+    data_class: str
+    days: int
+    citation: str
+    items: ItemSet
+
+    def __str__(self) -> str:
+        who = {"schedule": "the schedule", "source": "the source"}.get(self.rule, self.rule)
+        return f"{who} keeps {self.data_class} {self.days:,} days ({self.citation})"
+
+
+def limits(standing: Standing, world: World, data_class: str) -> Iterator[Limit]:
+    """Every limit on how long one class of a source's data may be kept: the schedule's, the source's own, each jurisdiction's."""
+    source = standing.source
+    entry = world.rules.schedule.get(data_class)
+    if entry is not None:
+        yield Limit("schedule", data_class, entry.days, entry.basis, standing.items)
+    if source.retention_days is not None:
+        yield Limit("source", data_class, source.retention_days, "set when it was registered", standing.items)
+    for place, items in places_of(standing, world):
+        days = place.retention_days.get(data_class)
+        if days is not None:
+            yield Limit(place.id, data_class, days, place.citations["retention_days"], items)
+
+
+def places_of(standing: Standing, world: World) -> list[tuple[Jurisdiction, ItemSet]]:
     """Which of a source's items each jurisdiction protects, by its id."""
     found: dict[str, tuple[Jurisdiction, ItemSet]] = {}
     mine = homeless = standing.items

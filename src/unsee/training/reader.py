@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from unsee.books import disclosures, facts, items, places, world
-from unsee.books.database import Books, Tx
+from unsee.books.database import Tx
 from unsee.books.training import Dataset
 from unsee.core.errors import BlockedByOrder, PolicyRefusal, StoreError, Tampered
-from unsee.core.ids import ItemId, ItemSet, PersonId, StoreId, SubjectNo
+from unsee.core.ids import ItemId, PersonId, StoreId, SubjectNo
 from unsee.core.policy import Decision, decide, summary
 from unsee.core.purposes import covers
 from unsee.core.sharing import Disclosure, DisclosureKind
@@ -71,13 +71,6 @@ class Reader:
                 next_step="Restore the file, or take the folder in again and freeze a new dataset.",
             )
         raise problem or StoreError(f"Item {item} has no copy on record.", next_step="Freeze a new dataset.")
-
-
-def judge(books: Books, candidates: ItemSet, purpose: str) -> Decision:
-    """What policy says today about using `candidates` for `purpose`."""
-    moment = books.now()
-    with books.read() as conn:
-        return decide(purpose, candidates, world.as_of(conn, moment), today=moment.date())
 
 
 def open_reader(
