@@ -167,6 +167,8 @@ def test_people_get_numbers_once_and_keep_them(books):
         assert all(again[name] == first[name] for name in names[:3])
         elsewhere = items.subject_numbers(tx, OTHER, names[:1])
         assert elsewhere[names[0]] not in again.values()
+        assert items.subject_of(tx.conn, PANEL, names[4]) == again[names[4]]
+        assert items.subject_of(tx.conn, OTHER, names[4]) is None
         assert items.pseudonyms_of(tx.conn, again.values()) == {no: name for name, no in again.items()}
 
 

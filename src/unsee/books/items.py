@@ -80,6 +80,11 @@ def subject_numbers(tx: Tx, source_id: SourceId, pseudonyms: Iterable[bytes]) ->
     return known
 
 
+def subject_of(conn: Connection, source_id: SourceId, pseudonym: bytes) -> SubjectNo | None:
+    """The number of one person of a source, or None."""
+    return _subjects(conn, source_no(conn, source_id), [pseudonym]).get(pseudonym)
+
+
 def name_people(tx: Tx, named: Mapping[ItemId, SubjectNo]) -> tuple[int, int]:
     """Say who is in items that showed nobody known so far. A person once recorded stays.
 
