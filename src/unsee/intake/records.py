@@ -208,6 +208,13 @@ def _scalar(value: Any, field: str, name: str, line: int) -> str:
 
 def _checked(record: dict[str, str], name: str, line: int) -> Record:
     for field, value in record.items():
+        if (
+            len(value) <= MAX_FIELD_CHARACTERS >= len(field)
+            and field.isascii()
+            and value.isascii()
+            and "\0" not in field + value
+        ):
+            continue  # nearly every field: nothing more is to be looked at
         what = ""
         if len(value) > MAX_FIELD_CHARACTERS or len(field) > MAX_FIELD_CHARACTERS:
             what = f"it is longer than {MAX_FIELD_CHARACTERS:,} characters"
