@@ -265,10 +265,11 @@ def _add_columns() -> None:
 
 def _move_consents(conn: sa.Connection) -> None:
     """One row for each person and word becomes one row for all who said the same at the same time."""
-    people: dict[tuple[str, str, str, str, str | None], set[int]] = defaultdict(set)
+    people: dict[tuple[str, str, str, str, str | None, int], set[int]] = defaultdict(set)
     old = sa.text("SELECT subject_no, purpose, state, notice, valid_from, valid_until FROM consents ORDER BY no")
+    said_at = _SaidAt(int(datetime.now(UTC).timestamp()))
     for who, purpose, state, notice, begins, ends in conn.execute(old):
-        people[purpose, state, notice, begins, ends].add(who)
+        people[purpose, state, notice, begins, ends, said_at(who, purpose, state, _seconds(begins))].add(who)
     op.drop_table("consents")
     op.create_table(
         "consents",
@@ -291,7 +292,7 @@ def _move_consents(conn: sa.Connection) -> None:
     op.create_index("ix_consents_said_at", "consents", ["said_at"], sqlite_where=shared, postgresql_where=shared)
     terms: dict[tuple[str, str, str], int] = {}
     for said, numbers in people.items():
-        purpose, state, notice, begins, ends = said
+        purpose, state, notice, begins, ends, when = said
         if said[:3] not in terms:
             terms[said[:3]] = len(terms) + 1
             conn.execute(
@@ -304,10 +305,11 @@ def _move_consents(conn: sa.Connection) -> None:
         conn.execute(
             sa.text(
                 "INSERT INTO consents (terms_no, said_at, valid_from, valid_until, subject_set, recorded_at) "
-                "SELECT no, :begins, :begins, :ends, :people, :recorded FROM consent_terms "
+                "SELECT no, :said_at, :begins, :ends, :people, :recorded FROM consent_terms "
                 "WHERE purpose = :purpose AND state = :state AND notice = :notice"
             ),
             {
+                "said_at": when,
                 "begins": _seconds(begins),
                 "ends": _seconds(ends) if ends else None,
                 "people": _pack(BitMap(sorted(numbers))),
@@ -317,6 +319,32 @@ def _move_consents(conn: sa.Connection) -> None:
                 "notice": notice,
             },
         )
+
+
+class _SaidAt:
+    """When an old word was said, for books that kept only the beginning of its term and counted in the order of recording.
+
+    It is that beginning, but before now, for it was recorded; and late enough that the order of recording still decides wherever
+    it did: a yes after every no and after a yes to the same purpose, a no not before any yes. At one second a no comes last.
+    """
+
+    def __init__(self, now: int) -> None:
+        self._latest = now - 3600  # seconds that are added, one a word, must not lead into the future
+        self._yes: dict[int, int] = {}
+        self._no: dict[int, int] = {}
+        self._yes_to: dict[tuple[int, str], int] = {}
+
+    def __call__(self, who: int, purpose: str, state: str, begins: int) -> int:
+        at = min(begins, self._latest)
+        if state == "withdrawn":
+            at = max(at, self._yes.get(who, at))
+            self._no[who] = max(at, self._no.get(who, at))
+            return at
+        earlier = (self._no.get(who), self._yes_to.get((who, purpose)))
+        at = max([at, *(second + 1 for second in earlier if second is not None)])
+        self._yes_to[who, purpose] = at
+        self._yes[who] = max(at, self._yes.get(who, at))
+        return at
 
 
 def _fill_sets(conn: sa.Connection) -> None:
