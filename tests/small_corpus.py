@@ -285,6 +285,7 @@ def build(root: Path, *, books_url: str | None = None) -> Corpus:
     made.train("rec-panel", "faces-panel")
     (ws.models / "unfinished").mkdir()
     (ws.models / "unfinished" / "half.bin").write_bytes(b"what a killed run left " * 20)
+    ws.books.close()
     return made
 
 
