@@ -72,7 +72,7 @@ def record(ws: Workspace, told: Told, *, person: PersonId) -> Disclosure:
         subject = items if kind is not DisclosureKind.MODEL_DELIVERY else items_behind(conn, models)
         purposes = [purpose] if kind is DisclosureKind.MODEL_DELIVERY else [SHARE, purpose]
         reasons = objections(conn, purposes, subject, datetime.combine(told.on, time.max, UTC))
-        frozen = frozen_recipients(conn).get(recipient.id, ())
+        frozen = frozen_recipients(conn, recipient.id).get(recipient.id, ())
         reasons += [f"sharing with {recipient.id} is frozen by {order}" for order in frozen]
         note = f"{_AFTERWARDS}; policy would refuse: {'; '.join(reasons)}" if reasons else _AFTERWARDS
         disclosure = Disclosure(
@@ -259,7 +259,7 @@ def require_unfrozen(conn: Connection, recipient: RecipientId) -> None:
     Raises:
         SharingFrozen: an order reaches what it got, and its confirmation is not filed.
     """
-    frozen = frozen_recipients(conn).get(recipient, ())
+    frozen = frozen_recipients(conn, recipient).get(recipient, ())
     if frozen:
         raise SharingFrozen(
             f"Sharing with {recipient} is frozen: {', '.join(frozen)} reaches what it got, and it has not confirmed.",
@@ -268,9 +268,12 @@ def require_unfrozen(conn: Connection, recipient: RecipientId) -> None:
         )
 
 
-def frozen_recipients(conn: Connection) -> dict[RecipientId, tuple[OrderId, ...]]:
-    """Whom sharing is frozen with, and by which orders. Cost: one intersection for each order and disclosure."""
-    told = register.outward(conn)
+def frozen_recipients(conn: Connection, recipient: RecipientId | None = None) -> dict[RecipientId, tuple[OrderId, ...]]:
+    """Whom sharing is frozen with, and by which orders; or only whether `recipient` is among them.
+
+    Cost: one intersection for each order and disclosure.
+    """
+    told = register.outward(conn, recipient=recipient)
     return dict(freezes(told, reaches(conn), recipients.all_instructions(conn)))
 
 

@@ -83,7 +83,7 @@ def standing(ws: Workspace, name: str) -> Standing:
             recipient,
             tuple(register.outward(conn, recipient=recipient.id)),
             tuple(i for i in recipients.all_instructions(conn) if i.recipient == recipient.id),
-            frozen_recipients(conn).get(recipient.id, ()),
+            frozen_recipients(conn, recipient.id).get(recipient.id, ()),
         )
 
 
