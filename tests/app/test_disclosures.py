@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from small_corpus import ADA, DANA, MEMBERS, OKCUPID, ORDER, PANEL, TRAIN, Corpus, agree
-from unsee.app import agreements, certification, disclosures, export, orders, recipients, registry
+from unsee.app import agreements, certification, disclosures, export, orders, recipients, registry, uses
 from unsee.app.disclosures import Told
 from unsee.app.export import Grounds
 from unsee.core.errors import (
@@ -331,6 +331,7 @@ def test_a_model_is_delivered_for_what_its_inputs_allow(shareable: Corpus, tmp_p
     subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=tmp_path / "m", check=True, capture_output=True)
     again = export.deliver_model(shareable.ws, "rec-open", tmp_path / "m", Grounds(LAB, "verify-1-to-1", DANA))
     assert (again.written, again.disclosure.no) == (0, made.disclosure.no)
+    assert uses.in_use(shareable.ws)["rec-open"].purposes == ("verify-1-to-1",)
     for model, purpose in (("rec-open", "identify-1-to-n"), ("rec-2014", "verify-1-to-1")):
         with pytest.raises(PolicyRefusal):
             export.deliver_model(shareable.ws, model, tmp_path / "n", Grounds(LAB, purpose, DANA))

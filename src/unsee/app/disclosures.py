@@ -12,6 +12,7 @@ from unsee.app.workspace import Workspace
 from unsee.books import agreements, orders, parties, recipients, training, world
 from unsee.books import disclosures as register
 from unsee.books.database import stamp
+from unsee.core import flow
 from unsee.core.errors import InputError, InvalidValue, SharingFrozen
 from unsee.core.ids import AgreementId, DatasetId, ItemSet, ModelId, OrderId, PersonId, RecipientId, SourceId
 from unsee.core.lineage import Edge, Node, closure
@@ -155,8 +156,8 @@ class Statement:
         counts = self.coverage.counts
         outward = counts[DisclosureKind.EXPORT] + counts[DisclosureKind.SHARE]
         return (
-            f"the register of disclosures ({outward:,} exports and shares, {counts[DisclosureKind.MODEL_DELIVERY]:,} model "
-            f"deliveries, {counts[DisclosureKind.READER]:,} openings of the permitted reader), "
+            f"the register of disclosures (exports and shares: {outward:,}; model deliveries: "
+            f"{counts[DisclosureKind.MODEL_DELIVERY]:,}; openings of the permitted reader: {counts[DisclosureKind.READER]:,}), "
             f"the log at {self.coverage.log_entries:,} entries"
         )
 
@@ -178,7 +179,7 @@ class Statement:
             if self.shared
             else f"NOT SHARED: the register shows nothing of {self.what}, and no model made from it, going to anybody {period}.",
             f"This rests on {self.rests_on}, {period}.",
-            f"Inside the house, datasets that hold some of it were opened {inside:,} times.",
+            f"Openings of datasets that hold some of it, inside the house: {inside:,}.",
             f"{self.organisation} declares that every way out is in the register.",
             f"Not checked: {self.not_checked}.",
         )
@@ -296,8 +297,8 @@ def items_behind(conn: Connection, models: Iterable[ModelId]) -> ItemSet:
     """
     for model in models:
         training.model(conn, model)
-    upwards = [Edge(e.below, e.above, e.how) for e in training.all_edges(conn)]
-    names = {r.node.name for r in closure([Node("model", m) for m in models], upwards) if r.node.kind == "dataset"}
+    above = flow.inputs([Node("model", m) for m in models], training.all_edges(conn))
+    names = {r.node.name for r in above if r.node.kind == "dataset"}
     return ItemSet.union(ItemSet(), *(training.dataset(conn, DatasetId(n)).items for n in sorted(names)))
 
 

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection
 
-from unsee.app.disclosures import items_behind, require_unfrozen
+from unsee.app.disclosures import require_unfrozen
 from unsee.app.training import require_model
+from unsee.app.uses import Judge
 from unsee.app.workspace import Workspace
 from unsee.attest.durable import make_directory, write_file
 from unsee.books import agreements, parties, places, recipients, training, world
@@ -165,6 +166,7 @@ def deliver_model(ws: Workspace, name: str, directory: Path, grounds: Grounds) -
                 person=grounds.person,
             ),
         )
+        _release(tx, model.id, grounds.purpose, grounds.person)
     written = 0
     for file, digest in model.files.items():
         target = place / "model" / _safe(file)
@@ -218,14 +220,21 @@ def _require_leave(tx: Tx, reader: Reader, recipient: Recipient) -> tuple[Agreem
 
 def _require_may_use(tx: Tx, model: ModelId, purpose: str) -> None:
     """Pass where all that the model stands on allows the purpose today."""
-    behind = items_behind(tx.conn, [model])
-    refusals = decide(purpose, behind, world.as_of(tx.conn, tx.now), today=tx.now.date()).refusals
-    if refusals:
+    answer = Judge.reading(tx.conn, world.as_of(tx.conn, tx.now), tx.now.date()).may_use(model, purpose)
+    if not answer.allowed:
         raise PolicyRefusal(
-            f"Model {model} may not be used for {purpose}: {summary(refusals)}.",
-            next_step="A model may be used for at most what all of its inputs allow; train one on less.",
-            details=refusals,
+            f"Model {model} may not be used for {purpose}: nothing was delivered.",
+            next_step=f'See "unsee may-use {model} --purpose {purpose}".',
+            details=answer.objections,
         )
+
+
+def _release(tx: Tx, model: ModelId, purpose: str, person: PersonId) -> None:
+    """Count the delivery as a release for the purpose, beside those that the model was released for already."""
+    before = training.releases(tx.conn).get(model)
+    purposes = before.purposes if before is not None else ()
+    if purpose not in purposes:
+        training.release(tx, model, (*purposes, purpose), person=person)
 
 
 def _recorded(tx: Tx, disclosure: Disclosure) -> Disclosure:

@@ -132,7 +132,7 @@ def recipient_instruct(
         )
         return
     for one in sent:
-        what = f"{len(one.instruction.items):,} items, {len(one.instruction.models)} models"
+        what = f"{len(one.instruction.items):,} items, models: {', '.join(one.instruction.models) or 'none'}"
         due = f"; answer due {one.instruction.due}" if one.instruction.due else ""
         done(f"{one.instruction.id} for {one.instruction.recipient}: {what}{due}.")
         say(f"  {one.directory}: {', '.join(one.files)}")
