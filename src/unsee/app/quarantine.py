@@ -86,7 +86,7 @@ def release(ws: Workspace, name: str, *, person: PersonId, note: str) -> Listed:
         if state == "expired":
             raise WrongState(
                 f"{name} expired on {held.expires_on}; its photos are to be erased.",
-                next_step='Open the order with "unsee quarantine due --open".',
+                next_step='Open the order with "unsee retention due --open".',
             )
         if state != "held":
             raise WrongState(f"{name} is {state} since {held.events[-1].at[:10]}.")

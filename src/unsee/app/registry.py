@@ -11,7 +11,7 @@ from pathlib import Path
 from unsee.app.workspace import MODELS_STORE, Workspace
 from unsee.attest.durable import write_file
 from unsee.attest.keys import SigningKey
-from unsee.books import parties, places
+from unsee.books import parties, places, retention
 from unsee.core.errors import AlreadyExists, InputError, InvalidValue
 from unsee.core.ids import PersonId, SourceId, StoreId, slug
 from unsee.core.parties import Person, Scraped, Source, SourceKind
@@ -92,6 +92,7 @@ def add_source(
     """Register a source. The fields are those of `Source`.
 
     Raises:
+        PolicyRefusal: the retention schedule has no entry for a class of its data (R32).
         InvalidValue: the kind is none, it is untargeted scraping (R39), it is dated in the future, or is to be kept no day.
         AlreadyExists: the id is taken.
     """
@@ -136,6 +137,7 @@ def add_source(
             next_step="Register it when the photos were handed over.",
         )
     with ws.act() as tx:
+        retention.require_class(tx.conn, source.data_classes)
         parties.register_source(tx, source)
     return source
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books import facts
 from unsee.books.database import Tx
-from unsee.books.schema import retention_schedule
-from unsee.core.ids import PersonId
+from unsee.books.ranges import within
+from unsee.books.schema import item_attributes, retention_schedule, subject_attributes
+from unsee.core.errors import PolicyRefusal
+from unsee.core.ids import ItemSet, PersonId
 from unsee.core.rules import DEFAULT_SCHEDULE, Entry
 
 
@@ -34,3 +39,55 @@ def start(tx: Tx) -> None:
     if not schedule(tx.conn):
         for data_class, entry in DEFAULT_SCHEDULE.items():
             set_entry(tx, data_class, entry, person=PersonId(""))
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """One entry of the schedule, and who set it when; nobody for the default."""
+
+    data_class: str
+    entry: Entry
+    person: PersonId
+    at: str
+
+
+def entries(conn: Connection) -> list[Set]:
+    """The schedule as it is published: the last entry of each class, by class (R36)."""
+    last = sa.select(sa.func.max(retention_schedule.c.no)).group_by(retention_schedule.c.data_class)
+    rows = conn.execute(
+        sa.select(retention_schedule).where(retention_schedule.c.no.in_(last)).order_by(retention_schedule.c.data_class)
+    )
+    return [Set(r.data_class, Entry(r.days, r.basis), r.person_id, r.at) for r in rows]
+
+
+def require_class(conn: Connection, classes: Iterable[str]) -> None:
+    """Pass where the schedule has an entry for each of these classes of data (R32).
+
+    Raises:
+        PolicyRefusal: one has none.
+    """
+    known = schedule(conn)
+    missing = sorted({c for c in classes if c not in known})
+    if missing:
+        raise PolicyRefusal(
+            f"The retention schedule has no entry for {', '.join(missing)}; nothing is kept without a limit.",
+            next_step=f"Say how long it is kept: unsee retention set {missing[0]} --days N --basis TEXT --as P.",
+        )
+
+
+def forget(tx: Tx, data_class: str, items: ItemSet, people: ItemSet) -> dict[str, int]:
+    """Delete the attributes of one class of these items and people; rows deleted, by table.
+
+    Cost: one statement for each long run of ids, and one for each 900 that are scattered.
+    """
+    gone = {}
+    for table, key, members in (
+        (item_attributes, item_attributes.c.item_id, items),
+        (subject_attributes, subject_attributes.c.subject_no, people),
+    ):
+        gone[table.name] = sum(
+            tx.conn.execute(sa.delete(table).where(these, table.c.data_class == data_class)).rowcount
+            for these in within(key, members)
+        )
+    facts.record(tx, "AttributesForgotten", data_class=data_class, rows=sum(gone.values()))
+    return gone

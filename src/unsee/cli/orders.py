@@ -162,6 +162,9 @@ def plan(order: str, person: PersonId, workers: int, workspace: str | None, as_j
     for reason, count in _gathered(copies["unrecorded_by_reason"]).items():
         say(f"              {count:,} × {reason}")
     say(f"  datasets    {', '.join(reach['datasets']) or 'none'}")
+    if summary["order"]["selector"].get("documents_kept"):
+        kept = summary["order"]["selector"]["documents_kept"]
+        say(f"  stay        {kept:,} × document: they also name people whose photos stay")
     for model in summary["models"]:
         say(f"  model       {model['id']}: {model['disposition']} ({model['why']})")
     for stray in summary["strays"]:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "agreement": ("unsee.cli.agreements", "What givers and takers agreed."),
     "assessment": ("unsee.cli.suppliers", "Whether suppliers' consent evidence was looked at."),
     "privacy-policy": ("unsee.cli.suppliers", "What givers told their users, held against agreements."),
+    "retention": ("unsee.cli.retention", "How long things are kept, and what is past its time."),
     "rules": ("unsee.cli.rules", "What the law of each place asks."),
     "channel": ("unsee.cli.channels", "The registered ways by which photos come in."),
     "quarantine": ("unsee.cli.channels", "What came through no channel."),
