@@ -215,6 +215,8 @@ def test_one_approval(tmp_path: Path) -> None:
         ({"author": "dana"}, "an author does not approve"),
         ({"interests": [{"person": "dana", "holder": "D. W.", "organisation": "FACELAB INC.", "kind": "equity"}]}, "equity"),
         ({"interests": [{"person": None, "holder": "dana whitfield", "organisation": "Facelab Inc.", "kind": "board"}]}, "board"),
+        ({"conflicts": [{"person": "dana", "holder": "D. W.", "words": "dana owns a fund that owns Facelab"}]}, "a fund that owns"),
+        ({"conflicts": [{"person": None, "holder": "Dana WHITFIELD", "words": "a board seat above"}]}, "a board seat above"),
     ],
 )  # fmt: skip
 def test_r35_approval_by_the_author_or_an_interested_person(
@@ -230,6 +232,23 @@ def test_r35_approval_by_the_author_or_an_interested_person(
     found = broken(story.issue(statement, summary=summary)[0])
     assert words in found["approval/dana"]
     assert set(found) == {"approval/dana"}
+
+
+def test_r35_a_certificate_that_leaves_out_or_changes_a_conflict_of_its_plan(tmp_path: Path) -> None:
+    conflict = {"person": "felix", "holder": "Felix Founder", "words": "felix holds shares of Humor Rainbow Inc."}
+    summary = {**example.SUMMARY, "conflicts": [conflict]}
+    story = example.begin(tmp_path / "log", summary=summary)
+    content = example.content(story.identity, summary)
+    subjects = [
+        Subject("retained-set", content.retained_set.root_after),
+        Subject("model/recogniser-2026", example.fixed("recogniser-2026")),
+    ]
+    claims = claims_of(content)
+    assert [c.value for c in claims if c.id == "interests"] == [[conflict]]
+    whole = lay_out("c-0001", "o-0001", subjects, claims)
+    assert broken(story.issue(whole, summary=summary)[0]) == {}
+    silent = lay_out("c-0001", "o-0001", subjects, tuple(c for c in claims if c.id != "interests"))
+    assert "not those of the plan" in broken(story.issue(silent, summary=summary)[0])["interests"]
 
 
 @pytest.mark.parametrize(

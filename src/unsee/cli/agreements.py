@@ -107,11 +107,14 @@ def _moving(verb: str, status: str, help_text: str) -> None:
         from unsee.app import agreements
         from unsee.core.parties import AgreementStatus
 
-        moved = agreements.move(open_workspace(workspace), id, AgreementStatus(status), person=person, note=note)
+        ws = open_workspace(workspace)
+        moved = agreements.move(ws, id, AgreementStatus(status), person=person, note=note)
+        own = [path for path in agreements.report(ws, id).conflicts if path.interest.person == person]
         if as_json:
-            print_json({"schema": "unsee/agreement/1", **fields(moved)})
+            print_json({"schema": "unsee/agreement/1", **fields(moved), "conflicts": [path.as_json() for path in own]})
         else:
             done(f"Agreement {moved.id} is {moved.status} by {person}.")
+            show_conflicts(own)
 
 
 _moving("submit", "in-review", "Submit a draft for review.")

@@ -149,6 +149,8 @@ def source_show(id: str, workspace: str | None, as_json: bool) -> None:
         say(f"  assessed    {seen}; next due {found.duty.next_due}")
     for policy in found.policies:
         say(f"  policy      in force since {policy.in_force_on}, sha256 {policy.text_sha256[:16]}…")
+    if found.duty.bars_intake is not None:
+        say(f"  CLOSED      nothing more is taken in: {found.duty.bars_intake}")
     for bar in found.bars:
         say(f"  BARRED      {bar.code}: {bar.reason}")
     show_conflicts(found.conflicts)
