@@ -6,17 +6,20 @@ same at the same second, or for one person. Questions about all people are answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from unsee.books.database import Tx
+from unsee.books import bulk
+from unsee.books.database import Tx, driver_rows
 from unsee.books.schema import consent_records, consent_terms, consents, notices
 from unsee.books.sets import pack, unpack
 from unsee.core.consent import Consent, ConsentState
@@ -150,27 +153,8 @@ def add(tx: Tx, said: Said, *, record_ids: Sequence[str] | None = None, releases
     first = int(tx.conn.execute(sa.select(sa.func.coalesce(sa.func.max(consents.c.no), 0))).scalar_one()) + 1
     edges = np.flatnonzero(_changes(new.columns[:4]))
     ends = np.append(edges[1:], len(new))
-    alone = (ends - edges) == 1
-    rows: list[dict[str, object]] = []
-    for at, (low, high) in enumerate(zip(edges.tolist(), ends.tolist(), strict=True)):
-        end = int(new.ends[low])
-        rows.append(
-            {
-                "no": first + at,
-                "terms_no": int(new.terms[low]),
-                "said_at": int(new.said_at[low]),
-                "valid_from": int(new.begins[low]),
-                "valid_until": None if end == NO_END else end,
-                "subject_no": int(new.subjects[low]) if alone[at] else None,
-                "subject_set": None if alone[at] else pack(ItemSet(new.subjects[low:high].astype(np.uint32))),
-                "recorded_at": tx.at,
-            }
-        )
-        if len(rows) == _CHUNK:
-            tx.conn.execute(consents.insert(), rows)
-            rows = []
-    if rows:
-        tx.conn.execute(consents.insert(), rows)
+    names = ("no", "terms_no", "said_at", "valid_from", "valid_until", "subject_no", "subject_set", "recorded_at")
+    bulk.insert(tx, consents, names, _rows(new, first, edges, ends, tx.at))
     if record_ids is not None or releases is not None:
         row_of = first + np.repeat(np.arange(len(edges)), ends - edges)
         _add_records(
@@ -387,38 +371,108 @@ def _changes(columns: Sequence[Numbers]) -> npt.NDArray[np.bool_]:
     return differs
 
 
+def numbered(conn: Connection) -> tuple[Said, Numbers]:
+    """Every word on record, and the number of the row that holds it."""
+    return _read_rows(conn, sa.true())
+
+
 def _read(conn: Connection, where: sa.ColumnElement[bool]) -> Said:
+    return _read_rows(conn, where)[0]
+
+
+def _read_rows(conn: Connection, where: sa.ColumnElement[bool]) -> tuple[Said, Numbers]:
     """The words of the rows that fit: those of one person straight from the driver, those of many from their bitmaps."""
     ends = sa.func.coalesce(consents.c.valid_until, NO_END)
-    term = (consents.c.terms_no, consents.c.said_at, consents.c.valid_from, ends)
-    parts: list[Numbers] = [np.empty((0, 5), dtype=np.int64)]
+    term = (consents.c.terms_no, consents.c.said_at, consents.c.valid_from, ends, consents.c.no)
+    parts: list[Numbers] = [np.empty((0, 6), dtype=np.int64)]
     alone = sa.select(*term, consents.c.subject_no).where(where, consents.c.subject_no.is_not(None))
     # Streaming would have taken the first rows off the cursor already.
     cursor = conn.execute(alone, execution_options={"stream_results": False}).cursor
     while cursor is not None and (rows := cursor.fetchmany(_CHUNK)):
-        flat = np.fromiter((value for row in rows for value in row), dtype=np.int64, count=5 * len(rows))
-        parts.append(flat.reshape(-1, 5))
+        parts.append(np.array(rows, dtype=np.int64))
     for row in conn.execute(sa.select(*term, consents.c.subject_set).where(where, consents.c.subject_set.is_not(None))):
-        people = np.frombuffer(unpack(row[4]).to_array(), dtype=np.uint32)
-        part = np.empty((len(people), 5), dtype=np.int64)
-        part[:, :4] = row[:4]
-        part[:, 4] = people
+        people = np.frombuffer(unpack(row[5]).to_array(), dtype=np.uint32)
+        part = np.empty((len(people), 6), dtype=np.int64)
+        part[:, :5] = row[:5]
+        part[:, 5] = people
         parts.append(part)
     table = np.concatenate(parts)
-    return Said(*(np.ascontiguousarray(table[:, i]) for i in range(5)))
+    return Said(*(np.ascontiguousarray(table[:, i]) for i in (0, 1, 2, 3, 5))), np.ascontiguousarray(table[:, 4])
+
+
+def _rows(new: Said, first: int, edges: Numbers, ends: Numbers, at: str) -> Iterator[tuple[object, ...]]:
+    terms, said_at, begins, until, people = (column.tolist() for column in new.columns)
+    for no, low, high in zip(range(first, first + len(edges)), edges.tolist(), ends.tolist(), strict=True):
+        alone = high - low == 1
+        yield (
+            no,
+            terms[low],
+            said_at[low],
+            begins[low],
+            None if until[low] == NO_END else until[low],
+            people[low] if alone else None,
+            None if alone else pack(ItemSet(new.subjects[low:high].astype(np.uint32))),
+            at,
+        )
 
 
 def _add_records(
     tx: Tx, new: Said, row_of: Numbers, *, record_ids: Sequence[str] | None, releases: Sequence[str] | None
 ) -> None:
-    rows: list[dict[str, object]] = []
-    for at, (who, row) in enumerate(zip(new.subjects.tolist(), row_of.tolist(), strict=True)):
-        name = record_ids[at] if record_ids is not None else ""
-        release = releases[at] if releases is not None else ""
-        if name or release:
-            rows.append({"subject_no": who, "consent_no": row, "record_id": name, "release_sha256": release or None})
-    for start in range(0, len(rows), _CHUNK):
-        tx.conn.execute(consent_records.insert(), rows[start : start + _CHUNK])
+    ids = record_ids if record_ids is not None else [""] * len(new)
+    digests = releases if releases is not None else [""] * len(new)
+    rows = zip(new.subjects.tolist(), row_of.tolist(), ids, digests, strict=True)
+    bulk.insert(
+        tx,
+        consent_records,
+        ("subject_no", "consent_no", "record_id", "release_sha256"),
+        ((who, row, name, digest or None) for who, row, name, digest in rows if name or digest),
+    )
+
+
+def contradicting(conn: Connection, said: Said, record_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which of these words come under a record id that is on record with other words, or of another person.
+
+    Args:
+        record_ids: for each word the id of its record, or "".
+    Cost: ids are looked up by index as long as they are few, otherwise one pass over the records.
+    """
+    wanted = pc.unique(pa.array(record_ids, type=pa.string()))
+    ids, on_record = _under(conn, wanted.to_pylist())
+    code = pc.index_in(pa.array(record_ids, type=pa.string()), value_set=wanted).to_numpy(zero_copy_only=False)
+    old = pc.index_in(ids, value_set=wanted).to_numpy(zero_copy_only=False)
+    known = np.isin(code, old)
+    both = [np.concatenate(pair) for pair in zip(on_record.columns, said.columns, strict=True)]
+    both.append(np.concatenate((old, code)).astype(np.int64))
+    incoming = np.arange(len(both[0])) >= len(on_record)
+    order = np.lexsort((incoming, *both))
+    first = _changes([column[order] for column in both]) & incoming[order]
+    unheard = np.zeros(len(said), dtype=bool)
+    unheard[order[first] - len(on_record)] = True
+    return known & unheard
+
+
+def _under(conn: Connection, wanted: Sequence[str]) -> tuple[pa.Array, Said]:
+    """The records of these ids (and perhaps others), and the words that they stand for."""
+    query = sa.select(
+        consent_records.c.record_id,
+        consents.c.terms_no,
+        consents.c.said_at,
+        consents.c.valid_from,
+        sa.func.coalesce(consents.c.valid_until, NO_END),
+        consent_records.c.subject_no,
+    ).join(consents, consents.c.no == consent_records.c.consent_no)
+    here = [name for name in wanted if name]
+    if len(here) > 10 * _LOOKUP:
+        rows = driver_rows(conn, query.where(consent_records.c.record_id != ""))
+    else:
+        rows = [
+            row
+            for start in range(0, len(here), _LOOKUP)
+            for row in driver_rows(conn, query.where(consent_records.c.record_id.in_(here[start : start + _LOOKUP])))
+        ]
+    flat = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 5)
+    return pa.array([row[0] for row in rows], type=pa.string()), Said(*(flat[:, i] for i in range(5)))
 
 
 def _flags(terms: Mapping[int, Terms], holds: Callable[[Terms], bool]) -> npt.NDArray[np.bool_]:

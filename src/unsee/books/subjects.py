@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from unsee.books import bulk
 from unsee.books.database import Tx, driver_rows
 from unsee.books.parties import source_no
 from unsee.books.schema import subjects as table
 from unsee.core.ids import ItemSet, SourceId
 
 PSEUDONYM = pa.binary(32)
-_CHUNK = 100_000
 
 Numbers = npt.NDArray[np.int64]
 
@@ -32,6 +32,18 @@ def of_source(conn: Connection, source_id: SourceId) -> ItemSet:
     return ItemSet([no for (no,) in rows])
 
 
+def known(conn: Connection, source_id: SourceId, pseudonyms: pa.Array) -> Numbers:
+    """The numbers of these people of a source; 0 for whoever is not known.
+
+    Raises:
+        NotFound: there is no such source.
+    """
+    names, there = _all(conn, table.c.source_no == source_no(conn, source_id))
+    found = pc.index_in(pseudonyms, value_set=names)
+    index = pc.fill_null(found, len(names)).to_numpy(zero_copy_only=False)
+    return np.append(there, 0)[index]
+
+
 def numbers(tx: Tx, source_id: SourceId, pseudonyms: pa.Array) -> tuple[Numbers, int]:
     """The numbers of these people of a source, given out where they are new, and how many were new.
 
@@ -41,21 +53,16 @@ def numbers(tx: Tx, source_id: SourceId, pseudonyms: pa.Array) -> tuple[Numbers,
         NotFound: there is no such source.
     Cost: the people of the source are read once; 3 million new ones take some 10 s.
     """
-    source = source_no(tx.conn, source_id)
-    known_names, known = _all(tx.conn, table.c.source_no == source)
-    found = pc.index_in(pseudonyms, value_set=known_names)
-    fresh = pseudonyms.filter(pc.is_null(found))
-    if len(fresh):
+    answer = known(tx.conn, source_id, pseudonyms)
+    new = answer == 0
+    if new.any():
+        source = source_no(tx.conn, source_id)
+        fresh = pseudonyms.filter(pa.array(new))
         last = int(tx.conn.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.no), 0))).scalar_one())
-        names = fresh.to_pylist()
-        for start in range(0, len(names), _CHUNK):
-            tx.conn.execute(
-                table.insert(), [{"source_no": source, "pseudonym": name} for name in names[start : start + _CHUNK]]
-            )
-        new_names, new = _all(tx.conn, (table.c.source_no == source) & (table.c.no > last))
-        known_names, known = pa.concat_arrays([known_names, new_names]), np.concatenate((known, new))
-        found = pc.index_in(pseudonyms, value_set=known_names)
-    return known[found.to_numpy(zero_copy_only=False).astype(np.int64)], len(fresh)
+        bulk.insert(tx, table, ("source_no", "pseudonym"), ((source, name) for name in fresh.to_pylist()))
+        names, there = _all(tx.conn, (table.c.source_no == source) & (table.c.no > last))
+        answer[new] = there[pc.index_in(fresh, value_set=names).to_numpy(zero_copy_only=False)]
+    return answer, int(new.sum())
 
 
 def pseudonyms(conn: Connection, wanted: ItemSet) -> Iterator[tuple[int, bytes]]:

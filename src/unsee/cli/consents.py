@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from unsee.cli.output import as_person, command, done, open_workspace, print_json, say, table
+from unsee.cli.output import MAX_DETAILS, as_person, command, done, open_workspace, print_json, progress, say, table
 from unsee.core.ids import PersonId, SourceId
+
+if TYPE_CHECKING:
+    from unsee.app.consent_files import Imported
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -259,6 +263,105 @@ def consent_counts(source: str | None, workspace: str | None, as_json: bool) -> 
             [(name, *(f"{row[n]:,}" for n in names)) for name, row in found.items()],
             right=range(1, 6),
         )
+
+
+@consent.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--source", required=True, help="Whose people they are.")
+@click.option("--format", "kind", type=click.Choice(["csv", "jsonl", "parquet", "jsonld"]), help="Default: by suffix.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["refuse", "keep"]),
+    default="refuse",
+    show_default=True,
+    help="One bad row refuses the file, or the good rows are kept and the bad ones listed (exit 6).",
+)
+@click.option(
+    "--rejects", type=click.Path(path_type=Path), help="Write line, field and problem of each bad row as CSV."
+)
+@as_person
+@command
+def consent_import(
+    file: Path,
+    source: str,
+    kind: str | None,
+    on_error: str,
+    rejects: Path | None,
+    person: PersonId,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Import a list of consents, by the million: CSV, JSON Lines, Parquet, or JSON-LD records of ISO/IEC TS 27560."""
+    from unsee.app.consent_files import import_file, write_rejects
+    from unsee.core.errors import RowsLeftOut, RowsRefused
+
+    ws = open_workspace(workspace)
+    try:
+        with progress("consents") as report:
+            result = import_file(
+                ws,
+                file,
+                source=SourceId(source),
+                person=person,
+                kind=kind,
+                keep_good=on_error == "keep",
+                on_rows=lambda rows: report("rows", rows, rows),
+            )
+    except RowsRefused as refusal:
+        if rejects is not None:
+            write_rejects(rejects, refusal.details)
+        raise
+    if rejects is not None and result.problems:
+        write_rejects(rejects, result.problems)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        _print_import(result)
+    if result.problems:
+        sys.exit(RowsLeftOut.exit_code)
+
+
+def _print_import(result: Imported) -> None:
+    already = result.words - result.new
+    done(f"{result.rows:,} rows: {result.new:,} new words, {already:,} on record already; {result.people:,} people.")
+    if result.new_people:
+        say(f"  {result.new_people:,} people are new to {result.source}: a consent may come before the photo.")
+    if any(result.residents.values()):
+        places = ", ".join(f"{place} {count:,}" for place, count in result.residents.items() if count)
+        say(f"  People now known to live in: {places}.")
+    for name in result.unregistered_notices[:MAX_DETAILS]:
+        say(f'  Notice {name!r} is not registered: "unsee notice add" says what it told.')
+    if result.problems:
+        say(f"  {result.bad_rows:,} bad rows were left out:")
+    for problem in result.problems[:MAX_DETAILS]:
+        say(f"  · {problem}")
+    if len(result.problems) > MAX_DETAILS:
+        say(f"  · and {len(result.problems) - MAX_DETAILS:,} more (--json lists all)")
+
+
+@consent.command("export")
+@click.option("--source", help="Default: every source.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: standard output.")
+@click.option("--lines", is_flag=True, help="JSON Lines, a document in each line; default: one document with a graph.")
+@command
+def consent_export(source: str | None, out: Path | None, lines: bool, workspace: str | None, as_json: bool) -> None:
+    """Consent records as ISO/IEC TS 27560 in JSON-LD, with W3C DPV terms. People are pseudonyms.
+
+    With --json and --out: what was written, as one JSON document. Without --out the records themselves are JSON.
+    """
+    from unsee.app.consent_export import export
+
+    ws = open_workspace(workspace)
+    chosen = SourceId(source) if source else None
+    if out is None:
+        export(ws, sys.stdout, source=chosen, lines=lines)
+        return
+    with out.open("w", encoding="utf-8") as file:
+        count = export(ws, file, source=chosen, lines=lines)
+    if as_json:
+        print_json({"schema": "unsee/consent-export/1", "records": count, "file": str(out)})
+    else:
+        done(f"{count:,} consent records in {out}.")
 
 
 def _give(person_id: str, person: PersonId, workspace: str | None, *, as_json: bool, renew: bool, **said: Any) -> None:

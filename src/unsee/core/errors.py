@@ -7,6 +7,7 @@
     │   ├── InvalidName
     │   ├── InvalidValue
     │   ├── MetadataError
+    │   ├── RowsRefused
     │   └── UnknownPurpose
     ├── NotFound               4     no such source, dataset, order …
     ├── Conflict               5     the world is not as the request supposes
@@ -23,6 +24,7 @@
     │   └── SharingFrozen
     ├── Incomplete             6     something was left over; what, and why, is listed
     │   ├── ResidueFound
+    │   ├── RowsLeftOut
     │   └── UnitsFailed
     ├── Tampered               7     a digest, signature or proof does not fit
     ├── MissingExtra           8     an optional dependency is not installed
@@ -103,6 +105,20 @@ class MetadataError(InputError):
             next_step=next_step or "Mend the file and run the intake again; nothing was taken in.",
         )
         self.file, self.line, self.field = file, line, field
+
+
+class RowsRefused(InputError):
+    """A list holds rows that cannot be used; `details` names each with its line and field. Nothing of the list was kept."""
+
+    code = "INP-006"
+
+    def __init__(self, file: str, problems: Sequence[Any]) -> None:
+        bad = len({p.line for p in problems})
+        super().__init__(
+            f"{file}: {bad:,} bad {'row' if bad == 1 else 'rows'}; nothing was kept.",
+            next_step="Mend the rows, or keep the good ones with --on-error keep.",
+            details=sorted(problems, key=lambda p: (p.line, p.field)),
+        )
 
 
 class UnknownPurpose(InputError):
@@ -225,6 +241,12 @@ class UnitsFailed(Incomplete):
     """Some units of a plan failed; the others were carried out."""
 
     code = "ERA-003"
+
+
+class RowsLeftOut(Incomplete):
+    """The good rows of a list were kept, the bad ones were not; each is listed."""
+
+    code = "ERA-004"
 
 
 class Tampered(UnseeError):
