@@ -41,7 +41,8 @@ def known(conn: Connection, source_id: SourceId, pseudonyms: pa.Array) -> Number
     names, there = _all(conn, table.c.source_no == source_no(conn, source_id))
     found = pc.index_in(pseudonyms, value_set=names)
     index = pc.fill_null(found, len(names)).to_numpy(zero_copy_only=False)
-    return np.append(there, 0)[index]
+    numbers: Numbers = np.append(there, 0)[index]
+    return numbers
 
 
 def numbers(tx: Tx, source_id: SourceId, pseudonyms: pa.Array) -> tuple[Numbers, int]:
