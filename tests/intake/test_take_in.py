@@ -30,8 +30,9 @@ from small_corpus import (
     reencoded,
 )
 from unsee.app import agreements, intake, orders, registry
-from unsee.books import retention
+from unsee.books import residents, retention
 from unsee.core.errors import BlockedByOrder, MetadataError, NotFound, PolicyRefusal
+from unsee.core.ids import ItemSet
 from unsee.core.parties import AgreementStatus
 from unsee.core.rules import Entry
 from unsee.intake.take_in import TakenIn
@@ -216,6 +217,33 @@ def test_consent_and_person_come_from_the_metadata(small: Corpus, fresh: Path) -
     assert (result.consents, result.without_person) == (4, 0), "two people, two purposes each"
     assert small.take_in(fresh, PANEL).consents == 0
     small.freeze("consented", PANEL)
+
+
+def test_r30_a_release_and_where_people_live_come_from_the_metadata(small: Corpus, fresh: Path) -> None:
+    row = {"consent": TRAIN, "consent_notice": "n-1", "consent_from": "2024-01-01", "person": "a"}
+    write_rows(fresh, {**row, "file": "0.jpg", "consent_release": "AB" * 32, "jurisdiction": "us-il"})
+    small.take_in(fresh, PANEL)
+    records = small.sql("SELECT subject_no, release_sha256 FROM consent_records")
+    with small.ws.books.read() as conn:
+        assert residents.residents(conn)["US-IL"] == ItemSet([records[0][0]])
+    assert records[0][1] == "ab" * 32
+
+
+@pytest.mark.parametrize(("field", "value"), [("consent_release", "abc"), ("jurisdiction", "Ireland!")])
+def test_a_release_or_a_place_that_is_none_is_refused(small: Corpus, fresh: Path, field: str, value: str) -> None:
+    row = {"consent": TRAIN, "consent_notice": "n-1", "consent_from": "2024-01-01", "person": "a"}
+    write_rows(fresh, {**row, "file": "0.jpg", field: value})
+    with pytest.raises(MetadataError) as caught:
+        small.take_in(fresh, PANEL)
+    assert (caught.value.line, caught.value.field) == (2, field)
+
+
+def test_a_consent_that_begins_tomorrow_is_not_heard_today(small: Corpus, fresh: Path) -> None:
+    row = {"consent": TRAIN, "consent_notice": "n-1", "consent_from": "2999-01-01", "person": "a"}
+    write_rows(fresh, {**row, "file": "0.jpg"})
+    result = small.take_in(fresh, PANEL)
+    assert result.consents == 0
+    assert [n for n in result.notes if "begins in the future" in n]
 
 
 def test_a_consent_that_the_metadata_tells_later_is_heard_though_no_photo_changed(small: Corpus, fresh: Path) -> None:

@@ -176,14 +176,18 @@ def words(conn: Connection, *, until: datetime | None = None) -> Said:
     return _read(conn, within)
 
 
-def consenting(conn: Connection, moment: datetime) -> dict[str, Consenting]:
+def consenting(conn: Connection, moment: datetime, *, said: Said | None = None) -> dict[str, Consenting]:
     """For each purpose that somebody consents to at `moment`, who does. With a purpose those below it are in the answer too.
 
     Where the same people consent to a purpose as to the one above it, both hold the same object.
+
+    Args:
+        said: the words by then, where the caller has read them.
+    Cost: that of `words`, and 0.1 µs a word for each purpose that was ever named.
     """
     now = _seconds(moment)
     terms = all_terms(conn)
-    said = words(conn, until=moment)
+    said = words(conn, until=moment) if said is None else said
     last_no = _last_no(said, terms)
     yeses = _last_yeses(said, terms)
     apart = {r.id for r in conn.execute(sa.select(notices.c.id).where(notices.c.separate_from_terms))}
@@ -225,10 +229,14 @@ def count(people: ItemSet, spoke: ItemSet, stands: ItemSet) -> dict[str, int]:
     return {"consented": given, "withdrawn": spoken - given, "silent": len(people) - spoken}
 
 
-def heard(conn: Connection, moment: datetime | None = None) -> tuple[ItemSet, ItemSet]:
-    """Who said anything at all by `moment`, and who of them has a yes that nothing took back, whether in force or not."""
+def heard(conn: Connection, moment: datetime | None = None, *, said: Said | None = None) -> tuple[ItemSet, ItemSet]:
+    """Who said anything at all by `moment`, and who of them has a yes that nothing took back, whether in force or not.
+
+    Args:
+        said: the words by then, where the caller has read them.
+    """
     terms = all_terms(conn)
-    said = words(conn, until=moment)
+    said = words(conn, until=moment) if said is None else said
     last_no = _last_no(said, terms)
     yeses = _last_yeses(said, terms)
     spoke = np.zeros(_size(said), dtype=bool)

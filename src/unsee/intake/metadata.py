@@ -9,6 +9,8 @@ CSV with a header, or JSON Lines with one object a line; UTF-8, with or without 
 `consent_notice`   which notice the person saw
 `consent_from`     first day, YYYY-MM-DD
 `consent_until`    last day, YYYY-MM-DD; empty: no end
+`consent_release`  SHA-256 of the person's written release, in hexadecimal (R30)
+`jurisdiction`     where the person lives, such as IE or US-IL; needs `person`
 `taken`            the day on which the photo was taken, YYYY-MM-DD
 anything else      an attribute, a string
 =================  ==================================================================================================
@@ -33,8 +35,15 @@ from unsee.intake.records import read_records
 from unsee.intake.walk import LeftOut, Listing, escape_of, printable
 
 CANDIDATES: Final = ("photos.csv", "photos.jsonl", "metadata.csv", "metadata.jsonl", "metadata.ndjson")
-OWN_FIELDS: Final = frozenset({"file", "person", "consent", "consent_notice", "consent_from", "consent_until", "taken"})
+OWN_FIELDS: Final = frozenset(
+    {
+        *("file", "person", "consent", "consent_notice", "consent_from", "consent_until", "consent_release"),
+        *("jurisdiction", "taken"),
+    }
+)
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_PLACE: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,8})*")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class ConsentClaim:
     notice: str
     valid_from: date
     valid_until: date | None
+    release_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,8 @@ class Row:
     """Sorted by name; empty values are left away."""
     consent: ConsentClaim | None = None
     taken: date | None = None
+    jurisdiction: str = ""
+    """Where the person lives; upper case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +259,18 @@ def _row(file: str, fields: Mapping[str, str], name: str, line: int) -> Row:
         attributes=tuple(sorted((k, v) for k, v in fields.items() if k not in OWN_FIELDS and v)),
         consent=_consent(fields, person, name, line),
         taken=_day(fields, "taken", name, line),
+        jurisdiction=_jurisdiction(fields, person, name, line),
     )
+
+
+def _jurisdiction(fields: Mapping[str, str], person: str | None, name: str, line: int) -> str:
+    place = fields.get("jurisdiction", "").upper()
+    if place and person is None:
+        raise MetadataError("a place needs the person who lives there", file=name, line=line, field="person")
+    if place and not _PLACE.fullmatch(place):
+        what = f"{place[:40]!r} is no code of a place, such as IE or US-IL"
+        raise MetadataError(what, file=name, line=line, field="jurisdiction")
+    return place
 
 
 def _consent(fields: Mapping[str, str], person: str | None, name: str, line: int) -> ConsentClaim | None:
@@ -273,7 +296,10 @@ def _consent(fields: Mapping[str, str], person: str | None, name: str, line: int
         raise MetadataError(
             f"the consent ends on {last}, before it begins on {first}", file=name, line=line, field="consent_until"
         )
-    return ConsentClaim(purposes, notice, first, last)
+    release = fields.get("consent_release", "").lower()
+    if release and not _SHA256.fullmatch(release):
+        raise MetadataError("it is no SHA-256 in hexadecimal", file=name, line=line, field="consent_release")
+    return ConsentClaim(purposes, notice, first, last, release)
 
 
 def _day(fields: Mapping[str, str], field: str, name: str, line: int) -> date | None:

@@ -26,6 +26,7 @@ from unsee.books import (
     parties,
     places,
     quarantine,
+    residents,
     retention,
 )
 from unsee.books.database import Books, Tx
@@ -504,12 +505,15 @@ class _Writing:
     def _write_people(self, files: Sequence[str], subjects: Mapping[str, SubjectNo]) -> None:
         attributes: list[tuple[SubjectNo, str, str, str]] = []
         said: list[Consent] = []
+        living: dict[str, ItemSet] = {}
         for file in files:
             row = self.rows.get(file)
             if row is None or not row.person:
                 continue
             subject = subjects[row.person]
             attributes.extend((subject, n, DEMOGRAPHICS, v) for n, v in row.attributes if class_of(n) == DEMOGRAPHICS)
+            if row.jurisdiction:
+                living.setdefault(row.jurisdiction, ItemSet()).add(subject)
             claim = row.consent
             if claim is None:
                 continue
@@ -520,10 +524,22 @@ class _Writing:
                 continue
             ends = datetime.combine(claim.valid_until, time.max, UTC) if claim.valid_until else None
             said.extend(
-                Consent(subject, purpose, ConsentState.GIVEN, claim.notice, begins, begins, ends)
+                Consent(
+                    subject,
+                    purpose,
+                    ConsentState.GIVEN,
+                    claim.notice,
+                    begins,
+                    begins,
+                    ends,
+                    released=bool(claim.release_sha256),
+                    release_sha256=claim.release_sha256,
+                )
                 for purpose in claim.purposes
             )
         items.set_subject_attributes(self.tx, attributes)
+        for place, people in living.items():
+            residents.add(self.tx, place, people)
         if not self.heard:
             self.done.consents_unheard += len({(c.subject, c.purpose) for c in said})
             return
