@@ -444,7 +444,7 @@ def test_r18_the_certificate_says_not_shared_with_its_coverage(books: Corpus) ->
     claim = claims["third-parties"]
     assert claim["value"]["list"] == []
     assert claim["statement"].startswith(
-        "The register shows no recipient. This rests on the register of disclosures (0 "
+        "The register shows no recipient. This rests on the register of disclosures (exports and shares: 0; "
     )
     assert claim["value"]["coverage"]["start"]
     (outside,) = (n for n in claims["not-verified"]["value"]["list"] if "register" in n["what"])
