@@ -12,7 +12,7 @@ from book_writing import DANA, PANEL, a_source, add, photo, undone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unsee.books import items, parties, ranges, sets, shown, sums
+from unsee.books import columns, derived, items, parties, ranges, sets, shown, sums
 from unsee.books.schema import batches as batch_rows
 from unsee.books.schema import digests as digest_rows
 from unsee.books.schema import item_attributes as attribute_rows
@@ -20,6 +20,7 @@ from unsee.books.schema import items as item_rows
 from unsee.books.schema import sources as source_rows
 from unsee.core.errors import InvalidValue, NotFound
 from unsee.core.ids import ItemSet, SourceId
+from unsee.erase import scope
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 OTHER = SourceId("other")
@@ -30,9 +31,10 @@ members = st.sets(st.one_of(st.integers(0, 300), st.integers(65_400, 65_700), st
 @pytest.fixture
 def small_steps(monkeypatch):
     """Blocks, lists and look-ups so small that a few photos need several of each."""
-    monkeypatch.setattr(shown, "_BLOCK", 4)
-    monkeypatch.setattr(shown, "_AT_ONCE", 2)
+    monkeypatch.setattr(columns, "_BLOCK", 4)
+    monkeypatch.setattr(columns, "_AT_ONCE", 2)
     monkeypatch.setattr(shown, "_FEW", 1)
+    monkeypatch.setattr(derived, "_FEW", 1)
     monkeypatch.setattr(ranges, "_FEW", 3)
     monkeypatch.setattr(ranges, "_LOOKUP", 2)
 
@@ -240,20 +242,27 @@ def test_columns_write_what_single_items_write(books, seed):
     assert told[0] == told[1]
 
 
+@pytest.mark.usefixtures("small_steps")
 @SHARED
 @given(st.integers(0, 2**32))
-def test_r3_what_was_made_from_items_is_found_a_generation_at_a_time(books, seed):
+def test_r3_what_was_made_from_items_is_found_generation_by_generation(books, seed):
     random = Random(seed)
-    made_from, parent = {}, []
-    for item in range(random.randint(1, 12)):
-        parent.append(random.choice([items.NO_PARENT, *range(item)]))
-        made_from[item] = parent[-1]
+    parent = [random.choice([items.NO_PARENT, *range(item)]) for item in range(random.randint(1, 12))]
     with undone(books) as tx:
-        half = random.randint(0, len(parent))
-        for part in (parent[:half], parent[half:]):
+        cuts = sorted(random.choices(range(len(parent) + 1), k=2))
+        for part in np.split(np.array(parent), cuts):
             items.add_columns(tx, PANEL, column_batch(len(part), parent=part), counts={}, person=DANA)
-        asked = ItemSet([i for i in made_from if random.random() < 0.4])
-        assert set(items.children_of(tx.conn, asked)) == {i for i, above in made_from.items() if above in set(asked)}
+        groups = [
+            ItemSet([i for i in range(len(parent)) if random.random() < 0.4]) for _ in range(random.randint(0, 3))
+        ]
+        children = [{i for i, above in enumerate(parent) if above >= 0 and above in group} for group in groups]
+        assert [set(found) for found in derived.children_of_each(tx.conn, groups)] == children
+        assert [set(items.children_of(tx.conn, group)) for group in groups] == children
+        closed = scope.with_derived_each(tx.conn, groups)
+        assert closed == [scope.with_derived(tx.conn, group) for group in groups]
+        for group, all_of_it in zip(groups, closed, strict=True):
+            for item, above in enumerate(parent):
+                assert (item in all_of_it) == (item in group or (above >= 0 and above in all_of_it))
 
 
 @pytest.mark.parametrize("parent", [[-2], [0], [7]])

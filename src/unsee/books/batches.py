@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books import bulk, facts, sums
+from unsee.books.columns import NO_ITEM, NOBODY
 from unsee.books.database import Tx
 from unsee.books.schema import batches, digests, item_attributes, items, sources
 from unsee.books.sets import from_array, from_mask, pack, unpack
-from unsee.books.shown import NOBODY
 from unsee.core.commitment import items_root
 from unsee.core.errors import InvalidValue, NotFound
 from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
@@ -181,6 +181,7 @@ def add_columns(
             at=tx.at,
             channel_id=channel,
             subject_column=new.subject.astype("<u4").tobytes(),
+            parent_column=_parents(new.parent),
         )
     )
     primary_key = result.inserted_primary_key
@@ -271,6 +272,12 @@ def _check(first: int, new: ItemColumns) -> None:
 def _sums(first: int, new: ItemColumns) -> sums.Sums:
     people = from_array(np.unique(new.subject[new.subject != NOBODY]).astype(np.uint32))
     return sums.Sums(people, from_mask(first, (new.signals & OPTED_OUT) != 0), int(new.size_bytes.sum()))
+
+
+def _parents(column: Numbers) -> bytes:
+    """What `batches.parent_column` holds of them."""
+    none = column == NO_PARENT
+    return b"" if none.all() else np.where(none, NO_ITEM, column).astype("<u4").tobytes()
 
 
 def _or_none(column: Numbers, nothing: int) -> Iterator[int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -37,7 +38,7 @@ def insert(tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[Sequence
     sound = _sound(table, columns, rows)
     copies = tx.conn.dialect.name == "postgresql"
     try:
-        with tx.conn.begin_nested():
+        with _whole(tx.conn):
             written = _copy(tx.conn, table, columns, sound) if copies else _execute(tx.conn, table, columns, sound)
             if copies and written:
                 _count_on(tx.conn, table, columns)
@@ -45,6 +46,20 @@ def insert(tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[Sequence
         cause = error.orig if isinstance(error, sa.exc.DataError) else error
         raise InvalidValue(f"A value cannot be kept in {table.name}: {str(cause).splitlines()[0]}.") from error
     return written
+
+
+@contextmanager
+def _whole(conn: Connection) -> Iterator[None]:
+    """A savepoint: all that is written within is kept, or nothing."""
+    savepoint = conn.begin_nested()
+    try:
+        yield
+    except BaseException:
+        # A full disk has undone the whole transaction already, savepoints and all: that error counts, not this one.
+        with suppress(sa.exc.OperationalError):
+            savepoint.rollback()
+        raise
+    savepoint.commit()
 
 
 def _execute(conn: Connection, table: Table, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from unsee.books import batches, shown, sums
+from unsee.books import batches, derived, shown, sums
 from unsee.books.database import Tx
 from unsee.books.parties import source_no
 from unsee.books.ranges import id_ranges, within
@@ -21,7 +21,7 @@ from unsee.books.shown import only_in, with_content, write_names
 from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet, SourceId, SubjectNo
 
-# What `batches` and `shown` say of items is reached by this name too: a caller need not know which room has it.
+# What `batches`, `derived` and `shown` say of items is reached by this name too: a caller need not know which room has it.
 PHOTO, DOCUMENT, OPTED_OUT = batches.PHOTO, batches.DOCUMENT, batches.OPTED_OUT
 NewItem = batches.NewItem
 ItemColumns = batches.ItemColumns
@@ -31,6 +31,7 @@ add_batch = batches.add_batch
 add_columns = batches.add_columns
 all_batches = batches.all_batches
 NO_PARENT = batches.NO_PARENT
+children_of = derived.children_of
 people_in = shown.people_in
 items_showing = shown.items_showing
 items_of_subjects = shown.items_of_subjects
@@ -169,16 +170,6 @@ def digests_of(conn: Connection, wanted: ItemSet) -> Digests:
                 quality.append(row.pdq_quality)
     sha, pixels, pdq = (np.frombuffer(b"".join(c), dtype=np.uint8).reshape(-1, 32) for c in columns)
     return Digests(np.array(ids, dtype=np.uint32), sha, pixels, pdq, np.array(quality, dtype=np.uint8))
-
-
-def children_of(conn: Connection, parents: ItemSet) -> ItemSet:
-    """Items whose parent is in `parents`: one generation, set at a time."""
-    if conn.execute(sa.select(items.c.id).where(items.c.parent_id.is_not(None)).limit(1)).first() is None:
-        return ItemSet()
-    found = ItemSet()
-    for these in within(items.c.parent_id, parents):
-        found |= ItemSet([item for (item,) in conn.execute(sa.select(items.c.id).where(these))])
-    return found
 
 
 def with_signal(conn: Connection, bit: int) -> ItemSet:

@@ -398,9 +398,11 @@ batches = Table(
     Column("at", _Time, nullable=False),
     Column("channel_id", _Slug),
     Column("subject_column", LargeBinary, nullable=False, server_default=""),
+    Column("parent_column", LargeBinary, nullable=False, server_default=""),
 )
 """`subject_column`: the person in each item of the batch, little-endian 32-bit numbers from `first_item` on, 0 for nobody known:
-who is in millions of items, without reading their rows."""
+who is in millions of items, without reading their rows. `parent_column`: in the same way the item that each was made from,
+4294967295 for none; empty where that holds for the whole batch."""
 
 datasets = Table(
     "datasets",

@@ -1,7 +1,6 @@
 """Who is shown in which items, a set at a time: over the columns that each batch keeps, not over rows.
 
-A batch's `subject_column` holds the person in each of its items, little-endian 32-bit numbers, 0 for nobody known. Columns of
-100 million items are 400 MB, read in blocks: no answer here needs memory for more than a block and for the people.
+No answer here needs memory for more than a block of a column and for the people.
 """
 
 from __future__ import annotations
@@ -13,25 +12,16 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from unsee.books.columns import NOBODY, SUBJECTS, Column, blocks, of_batches
 from unsee.books.database import Tx
-from unsee.books.ranges import id_ranges, within
+from unsee.books.ranges import within
 from unsee.books.schema import batches, digests, items
 from unsee.books.sets import from_mask, to_array
 from unsee.core.ids import ItemId, ItemSet, SubjectNo
 
-NOBODY = 0
-"""In a column of people: nobody known."""
-
-_BLOCK = 1 << 20
-"""Items in a block, about."""
-
-_AT_ONCE = 64
-"""Batches in one query."""
-
 _FEW = 900
 """So many people are looked up by the index of `items`; for more, one pass over the columns is quicker."""
 
-Column = npt.NDArray[np.uint32]
 Marks = npt.NDArray[np.bool_]
 
 
@@ -55,7 +45,7 @@ def items_showing(conn: Connection, groups: Sequence[ItemSet]) -> list[ItemSet]:
         return [ItemSet() for _ in groups]
     known = [_marks(group) for group in groups]
     found = [ItemSet() for _ in groups]
-    for first, column in _blocks(conn, None):
+    for first, column in blocks(conn, SUBJECTS):
         places = column.astype(np.intp)
         for marks, mine in zip(known, found, strict=True):
             # The last mark is False, and numbers beyond are clipped to it.
@@ -102,7 +92,7 @@ def items_each(conn: Connection, wanted: ItemSet) -> dict[SubjectNo, int]:
 
 def subject_columns(conn: Connection, wanted: ItemSet) -> Iterator[tuple[Column, Column]]:
     """Ids of `wanted`, ascending, and the person in each (0: nobody known), block by block; ids never given out are left out."""
-    for first, column in _blocks(conn, wanted):
+    for first, column in blocks(conn, SUBJECTS, wanted):
         held = ItemSet(range(first, first + len(column)))
         mine = held & wanted
         if len(mine) == len(held):
@@ -141,44 +131,13 @@ def write_names(tx: Tx, named: Mapping[ItemId, SubjectNo]) -> None:
     )
     ids = np.array(sorted(named), dtype=np.int64)
     people = np.array([named[ItemId(item)] for item in ids.tolist()], dtype=np.uint32)
-    for no, first, column in _columns(tx.conn, ItemSet(ids.tolist())):
+    for no, first, column in of_batches(tx.conn, SUBJECTS, ItemSet(ids.tolist())):
         low, high = np.searchsorted(ids, (first, first + len(column)))
         changed = column.copy()
         changed[ids[low:high] - first] = people[low:high]
         tx.conn.execute(
             sa.update(batches).where(batches.c.no == no).values(subject_column=changed.astype("<u4").tobytes())
         )
-
-
-def _blocks(conn: Connection, wanted: ItemSet | None) -> Iterator[tuple[int, Column]]:
-    """(first item, column) of the batches that hold one of `wanted`, all for None; batches that follow each other as one block."""
-    first, size, parts = 0, 0, list[Column]()
-    for _no, start, column in _columns(conn, wanted):
-        if parts and (start != first + size or size >= _BLOCK):
-            yield first, np.concatenate(parts)
-            size, parts = 0, []
-        if not parts:
-            first = start
-        parts.append(column)
-        size += len(column)
-    if parts:
-        yield first, np.concatenate(parts)
-
-
-def _columns(conn: Connection, wanted: ItemSet | None) -> Iterator[tuple[int, int, Column]]:
-    """(number, first item, column) of each batch that holds one of `wanted`, all for None, ascending."""
-    query = sa.select(batches.c.no, batches.c.first_item, batches.c.item_count).where(batches.c.item_count > 0)
-    held = [
-        no
-        for no, first, count in conn.execute(query.order_by(batches.c.no)).all()
-        if wanted is None or wanted.range_cardinality(first, first + count)
-    ]
-    columns = sa.select(batches.c.no, batches.c.first_item, batches.c.subject_column).where(batches.c.item_count > 0)
-    for low, high in id_ranges(ItemSet(held), exact=True):
-        for start in range(low, high + 1, _AT_ONCE):
-            these = batches.c.no.between(start, min(high, start + _AT_ONCE - 1))
-            for no, first, column in conn.execute(columns.where(these).order_by(batches.c.no)).all():
-                yield no, first, np.frombuffer(column, dtype="<u4").astype(np.uint32, copy=False)
 
 
 def _marks(group: ItemSet) -> Marks:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from unsee.books import items, orders, parties, training
+from unsee.books import derived, items, orders, parties, training
 from unsee.core.ids import ItemSet, OrderId, SourceId
 from unsee.core.lineage import Node, Reached, closure
 from unsee.core.orders import Order, OrderKind
@@ -38,6 +38,15 @@ def with_derived(conn: Connection, chosen: ItemSet) -> ItemSet:
         fresh = items.children_of(conn, fresh) - scope
         scope = scope | fresh
     return scope
+
+
+def with_derived_each(conn: Connection, chosen: Sequence[ItemSet]) -> list[ItemSet]:
+    """As `with_derived`, for many sets at once: one pass over the columns of parents a generation."""
+    scopes, fresh = list(chosen), list(chosen)
+    while any(fresh):
+        fresh = [new - scope for new, scope in zip(derived.children_of_each(conn, fresh), scopes, strict=True)]
+        scopes = [scope | new for scope, new in zip(scopes, fresh, strict=True)]
+    return scopes
 
 
 def items_of_order(conn: Connection, order: Order) -> ItemSet:

@@ -243,6 +243,7 @@ def _add_columns() -> None:
     op.add_column("agreements", sa.Column("terms", sa.Text(), server_default="{}", nullable=False))
     op.add_column("batches", sa.Column("channel_id", sa.String(length=64), nullable=True))
     op.add_column("batches", sa.Column("subject_column", sa.LargeBinary(), server_default="", nullable=False))
+    op.add_column("batches", sa.Column("parent_column", sa.LargeBinary(), server_default="", nullable=False))
     op.add_column("orders", sa.Column("kind", sa.String(length=64), server_default="instrument", nullable=False))
     op.add_column("orders", sa.Column("selector", sa.Text(), server_default="{}", nullable=False))
     op.add_column("sources", sa.Column("subject_set", sa.LargeBinary(), server_default="", nullable=False))
@@ -350,37 +351,44 @@ class _SaidAt:
 def _fill_sets(conn: sa.Connection) -> None:
     """Who is in each batch; what each source holds that is not erased."""
     for no, first, count in conn.execute(sa.text("SELECT no, first_item, item_count FROM batches")).all():
-        column = np.zeros(count, dtype="<u4")
-        rows = sa.text("SELECT id, subject_no FROM items WHERE id BETWEEN :low AND :high AND subject_no IS NOT NULL")
-        for item, who in conn.execute(rows, {"low": first, "high": first + count - 1}):
-            column[item - first] = who
+        people, parents = np.zeros(count, dtype="<u4"), np.full(count, 2**32 - 1, dtype="<u4")
+        rows = sa.text(
+            "SELECT id, subject_no, parent_id FROM items "
+            "WHERE id BETWEEN :low AND :high AND (subject_no IS NOT NULL OR parent_id IS NOT NULL)"
+        )
+        made = False
+        for item, who, parent in conn.execute(rows, {"low": first, "high": first + count - 1}):
+            people[item - first] = who or 0
+            if parent is not None:
+                parents[item - first] = parent
+                made = True
         conn.execute(
-            sa.text("UPDATE batches SET subject_column = :column WHERE no = :no"),
-            {"column": column.tobytes(), "no": no},
+            sa.text("UPDATE batches SET subject_column = :people, parent_column = :parents WHERE no = :no"),
+            {"people": people.tobytes(), "parents": parents.tobytes() if made else b"", "no": no},
         )
     registered = {}
     for (body,) in conn.execute(sa.text("SELECT body FROM facts WHERE kind = 'SourceRegistered'")):
         fact = json.loads(body)
         registered[fact["source"]] = fact["at"]
     for no, name in conn.execute(sa.text("SELECT no, id FROM sources")).all():
-        people, opted_out, size = set(), [], 0
+        shown, opted_out, size = set(), [], 0
         rows = sa.text(
             "SELECT i.id, i.subject_no, i.signals, i.size_bytes FROM items i JOIN digests d ON d.item_id = i.id "
             "WHERE i.source_no = :no"
         )
         for item, who, signals, size_bytes in conn.execute(rows, {"no": no}):
-            people.add(who)
+            shown.add(who)
             size += size_bytes
             if signals & 1:
                 opted_out.append(item)
-        people.discard(None)
+        shown.discard(None)
         conn.execute(
             sa.text(
                 "UPDATE sources SET subject_set = :people, opted_out_set = :out, size_bytes = :size, registered_at = :at "
                 "WHERE no = :no"
             ),
             {
-                "people": _pack(BitMap(sorted(people))),
+                "people": _pack(BitMap(sorted(shown))),
                 "out": _pack(BitMap(sorted(opted_out))),
                 "size": size,
                 "at": registered.get(name, ""),
