@@ -113,8 +113,8 @@ def measure(conn: Connection, by: str, *, operator: str, today: date) -> list[Ex
 def stands_on(conn: Connection, parties: Sequence[Exposed]) -> tuple[list[Fallen], list[frozenset[str]]]:
     """What falls with each party, and every model that was ever made from it. One dataset is in memory at a time."""
     graph = lineage(conn)
-    left = [scopes.with_derived(conn, p.items) for p in parties]
-    ever = [scopes.with_derived(conn, p.ever) for p in parties]
+    closed = scopes.with_derived_each(conn, [p.items for p in parties] + [p.ever for p in parties])
+    left, ever = closed[: len(parties)], closed[len(parties) :]
     holds, held = dict[str, int](), dict[str, int]()
     for name, members in training.dataset_items(conn):
         holds[name] = _bits(members, left)
