@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -207,6 +208,22 @@ def add_columns(
         by=person,
     )
     return batch
+
+
+@contextmanager
+def bulk_load(tx: Tx) -> Iterator[None]:
+    """Around many batches at once: the index over digests is built when they are all in, in order, not entry by entry.
+
+    Digests are random numbers: past the size of the database's cache each new entry reads and writes a page of its own. Pays where
+    at least as much comes in as is there. Inside, a look-up of a digest reads the whole table; others wait for the end of the
+    transaction on PostgreSQL. When it raises, nothing of it is kept and the index is as it was.
+    """
+    with bulk.whole(tx.conn):
+        for index in digests.indexes:
+            index.drop(tx.conn)
+        yield
+        for index in digests.indexes:
+            index.create(tx.conn)
 
 
 def _write_rows(tx: Tx, source_no: int, batch: Batch, new: ItemColumns, sha256: Sequence[bytes]) -> None:

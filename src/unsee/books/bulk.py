@@ -38,7 +38,7 @@ def insert(tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[Sequence
     sound = _sound(table, columns, rows)
     copies = tx.conn.dialect.name == "postgresql"
     try:
-        with _whole(tx.conn):
+        with whole(tx.conn):
             written = _copy(tx.conn, table, columns, sound) if copies else _execute(tx.conn, table, columns, sound)
             if copies and written:
                 _count_on(tx.conn, table, columns)
@@ -49,8 +49,8 @@ def insert(tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[Sequence
 
 
 @contextmanager
-def _whole(conn: Connection) -> Iterator[None]:
-    """A savepoint: all that is written within is kept, or nothing."""
+def whole(conn: Connection) -> Iterator[None]:
+    """A savepoint: all that is written within is kept, or nothing when it raises."""
     savepoint = conn.begin_nested()
     try:
         yield

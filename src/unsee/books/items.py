@@ -29,6 +29,7 @@ Batch = batches.Batch
 next_item_id = batches.next_item_id
 add_batch = batches.add_batch
 add_columns = batches.add_columns
+bulk_load = batches.bulk_load
 all_batches = batches.all_batches
 NO_PARENT = batches.NO_PARENT
 children_of = derived.children_of
