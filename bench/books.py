@@ -375,7 +375,7 @@ def insertion(where: str, server: Server | _Sqlite, count: int) -> list[Table]:
         if ours == "bulk items":
             lines[1] = replace(lines[1], at_most_s=count / rate)
         alone = count / told[ours].cpu_s
-        note = f"{ours.split()[0]}: {alone:,.0f} items a second of this process's computing time, without waiting for disk and server"
+        note = f"{ours.split()[0]}: {alone:,.0f} items a second of its own computing time, without waiting for disk and server"
         tables.append(
             Table(f"Write {count:,} {title} to {where}, indexes kept, one transaction", "items", lines, notes=(note,))
         )

@@ -279,3 +279,21 @@ def test_columns_of_different_lengths_are_refused(books):
 def test_columns_for_no_source_are_refused(books):
     with undone(books) as tx, pytest.raises(NotFound, match="There is no source 'nobody'"):
         items.add_columns(tx, SourceId("nobody"), column_batch(1), counts={}, person=DANA)
+
+
+def test_a_bulk_load_leaves_the_index_as_it_was_also_when_it_fails(books):
+    def indexes(conn):
+        return {index["name"] for index in sa.inspect(conn).get_indexes("digests")}
+
+    with undone(books) as tx:
+        before = indexes(tx.conn)
+        with items.bulk_load(tx):
+            assert indexes(tx.conn) < before
+            ids = add(tx, *(photo(n) for n in range(3)))
+        assert indexes(tx.conn) == before
+        with pytest.raises(InvalidValue), items.bulk_load(tx):
+            add(tx, photo(7))
+            items.add_columns(tx, PANEL, column_batch(1, parent=[99]), counts={}, person=DANA)
+        assert indexes(tx.conn) == before
+        assert parties.items_of_source(tx.conn, PANEL) == ids
+        assert items.known_sha256(tx.conn, PANEL, [photo(1).sha256, photo(7).sha256]) == {photo(1).sha256: ids[1]}
