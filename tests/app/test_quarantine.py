@@ -157,6 +157,42 @@ def test_its_time_runs_out(small: Corpus, gift: Path) -> None:
         quarantine.release(later(small.ws, 5), "quarantine-0001", person=ADA, note="too late")
 
 
+def test_r31_what_expires_becomes_an_order_that_erases_the_files(small: Corpus, gift: Path) -> None:
+    small.take_in(gift, PANEL, channel=False, quarantine_days=5)
+    files = sorted(gift.iterdir())
+    assert quarantine.open_orders(small.ws, person=DANA) == []
+    (act,) = quarantine.open_orders(later(small.ws, 6), person=DANA)
+    assert act.opened is not None
+    assert (act.quarantines, act.opened.items, act.opened.order.kind) == (("quarantine-0001",), 3, "retention")
+    assert quarantine.show(small.ws, "quarantine-0001").state == "erasure-ordered"
+    assert quarantine.open_orders(later(small.ws, 7), person=DANA) == []
+    with pytest.raises(WrongState, match="erasure-ordered"):
+        quarantine.release(small.ws, "quarantine-0001", person=ADA, note="changed my mind")
+    with pytest.raises(PolicyRefusal) as caught:
+        small.freeze("panel-again", PANEL)
+    assert {d.code: len(d.items) for d in caught.value.details} == {"blocked": 3}
+    small.plan()
+    small.approve()
+    small.apply()
+    assert small.verify().passed
+    assert [f for f in files if f.exists()] == []
+    assert sorted(small.corpus.glob("panel/**/*.jpg")) != []
+    assert quarantine.show(small.ws, "quarantine-0001").state == "erased"
+    assert len(small.freeze("panel-again", PANEL).items) == 4
+
+
+def test_what_an_order_took_away_is_not_due(small: Corpus, gift: Path) -> None:
+    small.take_in(gift, PANEL, channel=False, quarantine_days=5)
+    small.open_order(PANEL)
+    (act,) = quarantine.open_orders(later(small.ws, 6), person=DANA)
+    assert (act.opened, act.why_not) == (None, "consented-panel is under order-0001, which comes first")
+    small.plan()
+    small.approve()
+    small.apply()
+    assert quarantine.show(small.ws, "quarantine-0001").state == "erased"
+    assert quarantine.expired(later(small.ws, 6)) == []
+
+
 def test_the_workspace_says_how_long(small: Corpus, gift: Path) -> None:
     settings = small.root / "ws" / "unsee.toml"
     text = settings.read_text()

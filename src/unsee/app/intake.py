@@ -90,10 +90,13 @@ def quarantine_of(result: TakenIn) -> Quarantined | None:
 
 def _still_held(conn: Connection, source: SourceId, folder: Path, today: date) -> Quarantine | None:
     """The last quarantine of this folder that nobody has decided of, whether this intake filled it or an earlier one."""
+    gone = orders.erased(conn)
     waiting = [
         q
         for q in quarantine.all_quarantines(conn)
-        if (q.source, q.folder) == (source, str(folder)) and q.state(today) in {"held", "expired"}
+        if (q.source, q.folder) == (source, str(folder))
+        and q.state(today) in {"held", "expired"}
+        and not q.items <= gone
     ]
     return waiting[-1] if waiting else None
 

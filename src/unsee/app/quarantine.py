@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import Connection
 
+from unsee.app.orders import Opened, open_retention_order, opening_note, under_way
 from unsee.app.workspace import Workspace
-from unsee.books import interests, parties, quarantine
+from unsee.attest.durable import write_file
+from unsee.books import interests, orders, parties, quarantine
 from unsee.books.quarantine import Quarantine
 from unsee.core.approval import objection
+from unsee.core.canonical import canonical_json
 from unsee.core.errors import ApprovalRefused, InvalidValue, WrongState
-from unsee.core.ids import PersonId
+from unsee.core.ids import ItemSet, PersonId, SourceId
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A quarantine, its state today, and how many of its items are photos and other documents."""
+    """A quarantine, its state today (`erased` where an order took everything away), and its photos and documents counted."""
 
     quarantine: Quarantine
     state: str
@@ -65,6 +70,88 @@ def expired(ws: Workspace) -> list[Listed]:
     return [one for one in all_quarantines(ws) if one.state == "expired"]
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What was done about the expired quarantines of one source: the order that was opened, or why none was."""
+
+    source: SourceId
+    quarantines: tuple[str, ...]
+    opened: Opened | None
+    why_not: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """As printed."""
+        return {
+            "source": self.source,
+            "quarantines": list(self.quarantines),
+            "order": self.opened.order.id if self.opened else None,
+            "items": self.opened.items if self.opened else 0,
+            "why_not": self.why_not,
+        }
+
+
+def open_orders(ws: Workspace, *, person: PersonId) -> list[Ordered]:
+    """Turn what expired into orders of kind `retention`, one a source, so that the ordinary plan erases the files.
+
+    A source that is under another order already waits for it; the answer says so.
+
+    Raises:
+        NotFound: no such person.
+    """
+    return [_open_order(ws, source, person) for source in sorted({one.quarantine.source for one in expired(ws)})]
+
+
+def _open_order(ws: Workspace, source: SourceId, person: PersonId) -> Ordered:
+    with ws.act() as tx:
+        due = [
+            one.quarantine
+            for one in (_listed(tx.conn, q, tx.now.date()) for q in quarantine.all_quarantines(tx.conn))
+            if one.quarantine.source == source and one.state == "expired"
+        ]
+        names = tuple(q.id for q in due)
+        other = under_way(tx.conn).get(source)
+        if other is not None or not due:
+            return Ordered(source, names, None, f"{source} is under {other}, which comes first" if other else "")
+        opened = open_retention_order(
+            tx,
+            source,
+            ItemSet.union(ItemSet(), *(q.items for q in due)),
+            why={"quarantines": list(names)},
+            document=_instrument(ws, due, tx.now.date()),
+            person=person,
+        )
+        for name in names:
+            quarantine.order_erasure(tx, name, opened.order.id, person=person)
+    opening_note(ws, opened.order.id)
+    return Ordered(source, names, opened)
+
+
+def _instrument(ws: Workspace, due: Sequence[Quarantine], today: date) -> tuple[str, str]:
+    """The document on which the order rests, kept by its digest: which quarantines ran out, and why they were ones."""
+    data = canonical_json(
+        {
+            "schema": "unsee/quarantine-expiry/1",
+            "on": today.isoformat(),
+            "quarantines": [
+                {
+                    "id": q.id,
+                    "source": q.source,
+                    "reason": q.reason,
+                    "items": len(q.items),
+                    "at": q.at,
+                    "expires_on": q.expires_on.isoformat(),
+                }
+                for q in due
+            ],
+        }
+    )
+    digest = hashlib.sha256(data).hexdigest()
+    kept = ws.root / "instruments" / f"{digest}.json"
+    if not kept.exists():
+        write_file(kept, data)
+    return "quarantine-expiry.json", digest
+
+
 def release(ws: Workspace, name: str, *, person: PersonId, note: str) -> Listed:
     """Let the items of a quarantine go: from now on they may be used where everything else permits it.
 
@@ -82,14 +169,15 @@ def release(ws: Workspace, name: str, *, person: PersonId, note: str) -> Listed:
         parties.person(tx.conn, person)
         held = quarantine.quarantine(tx.conn, name)
         today = tx.now.date()
-        state = held.state(today)
+        state = _listed(tx.conn, held, today).state
         if state == "expired":
             raise WrongState(
                 f"{name} expired on {held.expires_on}; its photos are to be erased.",
                 next_step='Open the order with "unsee retention due --open".',
             )
         if state != "held":
-            raise WrongState(f"{name} is {state} since {held.events[-1].at[:10]}.")
+            since = f" since {held.events[-1].at[:10]}" if held.events else ""
+            raise WrongState(f"{name} is {state}{since}.")
         against = _against(tx.conn, held, person, ws.organisation)
         if against:
             raise ApprovalRefused(f"{against}.", next_step="Ask an independent person.")
@@ -114,4 +202,5 @@ def _against(conn: Connection, held: Quarantine, person: PersonId, organisation:
 
 def _listed(conn: Connection, held: Quarantine, today: date) -> Listed:
     documents = len(held.items & parties.documents_of_source(conn, held.source))
-    return Listed(held, held.state(today), len(held.items) - documents, documents)
+    state = "erased" if held.items <= orders.erased(conn) else held.state(today)
+    return Listed(held, state, len(held.items) - documents, documents)

@@ -146,12 +146,34 @@ def quarantine_release(id: str, note: str, person: PersonId, workspace: str | No
 
 
 @quarantine.command("due")
+@click.option("--open", "opening", is_flag=True, help="Open an order of kind retention for them, one a source.")
+@click.option("--as", "person", envvar="UNSEE_PERSON", help="Who opens (or UNSEE_PERSON); needed with --open.")
 @command
-def quarantine_due(workspace: str | None, as_json: bool) -> None:
-    """The quarantines whose time is over: their photos are to be erased."""
-    from unsee.app.quarantine import expired
+def quarantine_due(opening: bool, person: str | None, workspace: str | None, as_json: bool) -> None:
+    """The quarantines whose time is over: their photos are to be erased, by order, plan, approvals and apply."""
+    from unsee.app.quarantine import expired, open_orders
 
-    _print(expired(open_workspace(workspace)), as_json=as_json)
+    ws = open_workspace(workspace)
+    if not opening:
+        _print(expired(ws), as_json=as_json)
+        return
+    if not person:
+        raise click.UsageError("--open needs --as: an order says who opened it.")
+    acts = open_orders(ws, person=PersonId(person))
+    if as_json:
+        print_json({"schema": "unsee/quarantine-orders/1", "sources": [a.as_json() for a in acts]})
+        return
+    for act in acts:
+        names = ", ".join(act.quarantines)
+        if act.opened is None:
+            say(f"  {names}: nothing was opened; {act.why_not}")
+        else:
+            done(
+                f"{act.opened.order.id} on {act.source}: {act.opened.items:,} photos of {names}, blocked from any use."
+            )
+            say(f"  unsee plan {act.opened.order.id}")
+    if not acts:
+        say("Nothing is due.")
 
 
 def _print(rows: list[Listed], *, as_json: bool) -> None:
