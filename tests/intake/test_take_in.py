@@ -7,7 +7,7 @@ import io
 import shutil
 import struct
 import zlib
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,10 @@ from small_corpus import (
     reencoded,
 )
 from unsee.app import agreements, intake, orders, registry
-from unsee.books import residents, retention
+from unsee.books import assessments, residents, retention
 from unsee.core.errors import BlockedByOrder, MetadataError, NotFound, PolicyRefusal
-from unsee.core.ids import ItemSet
-from unsee.core.parties import AgreementStatus
+from unsee.core.ids import ItemSet, SourceId
+from unsee.core.parties import AgreementStatus, Assessment, AssessmentResult
 from unsee.core.rules import Entry
 from unsee.intake.take_in import TakenIn
 
@@ -393,3 +393,46 @@ def test_an_order_that_comes_in_meanwhile_shuts_the_door(small: Corpus, fresh: P
     small.approve()
     small.apply()
     assert small.verify().passed
+
+
+def test_r33_an_overdue_or_failed_assessment_of_the_supplier_takes_nothing_more_in(small: Corpus, fresh: Path) -> None:
+    ws = small.ws
+    ws.books._clock = lambda: datetime.now(UTC) + timedelta(days=31)
+
+    def again() -> TakenIn:
+        return intake.take_in(
+            ws, fresh, source=PANEL, metadata=None, person=DANA, workers=1, on_progress=lambda *_: None
+        )
+
+    before = table_sizes(small)
+    with pytest.raises(PolicyRefusal, match="the first assessment of its supplier was due on"):
+        again()
+    assert table_sizes(small) == before
+    today = ws.now().date()
+    for number, (result, words) in enumerate((("failed", "failed"), ("passed", ""))):
+        made = Assessment(
+            SourceId(PANEL), today + timedelta(days=number), "0" * 64, AssessmentResult(result), date(2099, 1, 1)
+        )
+        ws.books._clock = lambda number=number: datetime.now(UTC) + timedelta(days=31 + number)
+        with ws.act() as tx:
+            assessments.record(tx, made, person=ADA)
+        if words:
+            with pytest.raises(PolicyRefusal, match=words):
+                again()
+    assert again().new == 3
+
+
+def test_r32_a_source_is_not_registered_with_a_class_that_has_no_limit(small: Corpus) -> None:
+    with pytest.raises(PolicyRefusal, match="no entry for income") as caught:
+        registry.add_source(
+            small.ws,
+            "payers",
+            title="payers",
+            kind="upload",
+            issuer="New Ltd",
+            collected_on=date(2026, 1, 1),
+            data_classes=["photo", "income"],
+            geography="EU",
+            legacy=False,
+        )
+    assert "unsee retention set" in caught.value.next_step
