@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from unsee.books import agreements, groups, items, orders, parties, residents, sums
 from unsee.books.sets import union
-from unsee.books.shown import items_showing
+from unsee.books.shown import items_showing, people_in
 from unsee.core.errors import InvalidValue
 from unsee.core.ids import ItemSet, SourceId
 from unsee.core.parties import Agreement, Source
@@ -165,3 +165,10 @@ def shared_out(part: ItemSet, held: Sequence[SourceItems]) -> dict[SourceId, int
     """How many of these photos each source gave; sources that gave none are left out."""
     counted = ((h.source.id, part.intersection_cardinality(h.ever)) for h in held)
     return {source: count for source, count in counted if count}
+
+
+def people_of(conn: Connection, part: ItemSet, held: Sequence[SourceItems]) -> ItemSet:
+    """Who is shown in these photos: of whole sources their sum says it, of parts the columns do."""
+    whole = [h for h in held if h.items and h.items.issubset(part)]
+    rest = part - union(h.items for h in whole)
+    return union(h.people for h in whole) | people_in(conn, rest)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from unsee.app.exposed import Exposed, all_sources, parties_by
+from unsee.app.exposed import Exposed, all_sources, parties_by, people_of
 from unsee.app.exposure import recipients_of, stands_on
 from unsee.app.workspace import Workspace
 from unsee.books import orders, training, world
 from unsee.books.sets import union
-from unsee.books.shown import people_in
 from unsee.core.errors import NotFound
 from unsee.core.exposure import Fallen, Kept, kept
 from unsee.core.ids import DatasetId, RecipientId, SourceId
@@ -107,7 +106,9 @@ def without(ws: Workspace, names: Sequence[str], by: str = "source") -> Without:
             members = dataset.items - erased
             rest = kept(name, dataset.purpose, members, gone, groups)
             lawful = decide(dataset.purpose, rest.kept, facts, today=ws.now().date()).permitted
-            datasets.append(KeptSet(rest, len(people_in(conn, members)), len(people_in(conn, rest.kept)), len(lawful)))
+            stay = people_of(conn, rest.kept, held)
+            went = people_of(conn, members - rest.kept, held)
+            datasets.append(KeptSet(rest, len(stay | went), len(stay), len(lawful)))
         recipients = recipients_of(conn, party.ever, ever_made)
     return Without(
         tuple(wanted), len(party.items), party.people, party.size_bytes or 0, tuple(datasets), falls, recipients
