@@ -12,11 +12,11 @@ from small_corpus import ADA, DANA, MEMBERS, OKCUPID, PANEL, TRAIN, Corpus, draf
 from unsee.app import agreements, disclosures, exposed, recipients
 from unsee.app.exposure import Exposure, exposure, plot, under
 from unsee.app.without import without
-from unsee.books import items, residents
+from unsee.books import assessments, items, residents, training
 from unsee.core.errors import InvalidValue, NotFound
-from unsee.core.ids import ItemSet, RecipientId
+from unsee.core.ids import ItemSet, ModelId, RecipientId, SourceId
 from unsee.core.orders import PROFILES
-from unsee.core.parties import AgreementStatus
+from unsee.core.parties import AgreementStatus, Assessment, AssessmentResult
 from unsee.core.sharing import Recipient
 
 GREY = RecipientId("grey-labs")
@@ -71,6 +71,26 @@ def test_r15_who_got_a_model_is_exposed_with_every_source_in_it_even_when_it_is_
     assert [rows(small)[s].recipients for s in (OKCUPID, PANEL, MEMBERS)] == [(GREY,), (GREY,), ()]
     small.ready().apply()
     assert rows(small)[OKCUPID].recipients == (GREY,), "the copy out there was not destroyed"
+
+
+def test_a_released_model_is_deployed_and_would_be_withdrawn(small: Corpus) -> None:
+    with small.ws.act() as tx:
+        training.release(tx, ModelId("rec-2014"), [TRAIN], person=DANA)
+    assert [rows(small)[s].deployed for s in (OKCUPID, PANEL, MEMBERS)] == [("rec-2014",), ("rec-2014",), ()]
+    assert without(small.ws, [OKCUPID]).as_json()["withdraw"] == ["rec-2014"]
+    with small.ws.act() as tx:
+        training.withdraw(tx, ModelId("rec-2014"), person=DANA, note="")
+    assert rows(small)[OKCUPID].deployed == ()
+
+
+def test_r33_what_bars_a_source_is_its_standing(small: Corpus) -> None:
+    assert rows(small)[PANEL].lawful
+    with small.ws.act() as tx:
+        failed = Assessment(SourceId(PANEL), tx.now.date(), "0" * 64, AssessmentResult.FAILED, tx.now.date())
+        assessments.record(tx, failed, person=DANA)
+    barred = rows(small)[PANEL]
+    assert (barred.lawful, "assess" in barred.why) == (False, True), barred.why
+    assert not rows(small, "agreement")["agreement-consented-panel"].lawful
 
 
 def test_by_agreement_each_has_its_own_state_and_what_has_none_is_said(small: Corpus) -> None:

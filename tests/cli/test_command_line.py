@@ -205,6 +205,8 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     yield ("dataset", "freeze", "set-1", "--purpose", TRAIN, "--source", PANEL, "--permitted-only")
     yield ("dataset", "list")
     yield ("exposure",)
+    yield ("exposure", "--by", "group:tone")
+    yield ("exposure", "--without", PANEL)
     yield ("model", "list")
     yield from sharing(document)
     yield ("order", "open", "--source", OKCUPID, "--profile", "ftc-everalbum", "--instrument", document)

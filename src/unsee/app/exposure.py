@@ -123,10 +123,11 @@ def stands_on(conn: Connection, parties: Sequence[Exposed]) -> tuple[list[Fallen
 
 
 def lineage(conn: Connection) -> Graph:
-    """The graph of datasets, runs and models, with what the runs cost."""
+    """The graph of datasets, runs and models, with what the runs cost. A model is deployed while it is released."""
+    deployed = training.releases(conn)
     return Graph(
         tuple(training.all_edges(conn)),
-        tuple(Made(m.id, m.run, m.destroyed_by is not None) for m in training.all_models(conn)),
+        tuple(Made(m.id, m.run, m.destroyed_by is not None, m.id in deployed) for m in training.all_models(conn)),
         {run.id: run.cost for run in training.all_runs(conn)},
     )
 

@@ -13,7 +13,7 @@ from unsee.cli.output import command, done, open_workspace, print_json, say, siz
 if TYPE_CHECKING:
     from unsee.app.exposure import Exposure
     from unsee.app.without import KeptSet, Without
-    from unsee.core.exposure import Cost
+    from unsee.core.exposure import Cost, Deadline
 
 _GROUPS_SHOWN = 12
 
@@ -80,7 +80,7 @@ def _show(rows: Sequence[Exposure], by: str) -> None:
                 len(r.deployed),
                 len(r.recipients),
                 _cost(r.retraining),
-                r.deadline or "–",
+                _deadline(r.deadline),
             )
             for r in rows
         ],
@@ -94,15 +94,26 @@ def _show(rows: Sequence[Exposure], by: str) -> None:
             ("deployed", r.deployed),
             ("recipients", r.recipients),
             ("under", under(r.orders)),
-            ("conflict of interest", r.conflicts),
+            ("deadline", [str(r.deadline)] if r.deadline and r.deadline.order else []),
             ("cost unknown of", r.retraining.unknown),
         ):
             if names:
                 say(f"  {label}: {', '.join(names)}")
+        for words in r.conflicts:
+            say(f"  conflict of interest: {words}")
         if r.quarantined:
             say(f"  {r.quarantined:,} in quarantine")
+    possible = sorted({r.deadline.profile for r in rows if r.deadline and not r.deadline.order})
+    if possible:
+        say(f"Deadlines in brackets: no order is under way; so many days would {', '.join(possible)} leave.")
     if any(r.size_bytes is None for r in rows):
         say("Bytes marked ? were not added up: it would take reading millions of rows.")
+
+
+def _deadline(worst: Deadline | None) -> str:
+    if worst is None:
+        return "–"
+    return f"{worst.on} {worst.order}" if worst.order else f"({worst.days} days)"
 
 
 def _cost(cost: Cost) -> str:

@@ -113,7 +113,7 @@ def fallen(holds: Mapping[str, int], parties: int, graph: Graph) -> list[Fallen]
     return [
         _fallen(
             tuple(name for name, bits in datasets if bits >> party & 1),
-            [made for made, bits in living if bits >> party & 1],
+            sorted((made for made, bits in living if bits >> party & 1), key=lambda made: made.model),
             graph,
         )
         for party in range(parties)
