@@ -13,7 +13,11 @@ from unsee.core.canonical import fields
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=".")
 @click.option("--organisation", required=True, help="Whose workspace it is.")
-@click.option("--books", metavar="URL", help="A database elsewhere; default: books.sqlite in the workspace.")
+@click.option(
+    "--books",
+    metavar="URL",
+    help="Where the books lie: postgresql://USER@HOST/DATABASE or sqlite:////PATH; default: books.sqlite here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def init(directory: Path, organisation: str, books: str | None, as_json: bool) -> None:
     """Make a workspace in DIRECTORY: books, keys, log."""
