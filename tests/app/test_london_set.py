@@ -12,8 +12,10 @@ import pytest
 
 from small_corpus import ADA, DANA, RESEARCH, TRAIN, Corpus, agree, copy_of, policy
 from unsee.app import agreements, registry
+from unsee.books import retention
 from unsee.core.errors import PolicyRefusal
 from unsee.core.parties import AgreementStatus
+from unsee.core.rules import Entry
 
 PLACE = Path(os.environ.get("UNSEE_LONDON_SET", Path(__file__).resolve().parents[3] / "shared" / "data" / "london-set"))
 NAME = "london-set"
@@ -63,6 +65,9 @@ def london(tmp_path_factory: pytest.TempPathFactory, built_corpus: Corpus) -> Co
         terms=RESEARCH,
     )
     agree(corpus, "london-terms")
+    with corpus.ws.act() as tx:  # a lab keeps its stimuli longer than the default schedule, and says so
+        for data_class in ("photo", "other"):
+            retention.set_entry(tx, data_class, Entry(7300, "a published test set; CC BY 4.0"), person=ADA)
     taken = corpus.take_in(folder, NAME)
     assert (taken.new, taken.refused, taken.rows_without_file, taken.consents) == (204, [], [], 102)
     return corpus

@@ -137,7 +137,7 @@ def fingerprint(corpus: Corpus) -> dict[str, str]:
         "suppression": "no",
         "models": "id, digest",
         "model_events": "no",
-        "consents": "no, state",
+        "consents": "no, terms_no",
     }.items():
         found[f"table {table}"] = repr(corpus.rows(table, columns))
     return found
