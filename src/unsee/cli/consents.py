@@ -230,7 +230,7 @@ def consent_show(person_id: str, source: str, as_of: datetime | None, workspace:
         ["said", "state", "purpose", "notice", "from", "until", "release"],
         [
             (
-                f"{r.word.said_at:%Y-%m-%d %H:%M}",
+                f"{r.word.said_at:%Y-%m-%dT%H:%M:%SZ}",
                 r.word.state,
                 r.word.purpose,
                 r.word.notice or "–",
