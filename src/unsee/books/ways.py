@@ -15,7 +15,7 @@ from unsee.core.ids import ItemId, PersonId, SourceId
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How an item came in: of which source, in which batch, by whom, through which channel (None: before channels were kept)."""
+    """How an item came in: of which source, in which batch, by whom, through which channel (None: through none)."""
 
     item: ItemId
     source: SourceId

@@ -59,7 +59,7 @@ def why(item: int, purpose: str, workspace: str | None, as_json: bool) -> None:
         say(f"YES: item {item} may be used for {purpose}.")
     else:
         say(f"NO: item {item} may not be used for {purpose}: {refusal.code}: {refusal.reason}.")
-    by = f"through channel {way.channel}" if way.channel else "before channels were kept"
+    by = f"through channel {way.channel}" if way.channel else "through no channel"
     what = "a document" if way.document else "a photo"
     say(f"  came in     {what} of {way.source}, batch {way.batch}, {way.at}, by {way.person}, {by}")
     say(f"  in datasets {', '.join(answer.datasets) or 'none'}")

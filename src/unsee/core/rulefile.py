@@ -21,6 +21,7 @@ must not make it vanish.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -44,14 +45,14 @@ def to_toml(book: RuleBook) -> str:
         lines += [f"{rule} = true" for rule in ("written_release", "separate_from_terms") if getattr(place, rule)]
         lines += [f"prohibited = {_list(place.prohibited)}"] if place.prohibited else []
         if place.retention_days:
-            days = ", ".join(f"{_text(name)} = {n}" for name, n in sorted(place.retention_days.items()))
+            days = ", ".join(f"{_key(name)} = {n}" for name, n in sorted(place.retention_days.items()))
             lines.append(f"retention_days = {{ {days} }}")
         if place.citations:
             cited = ", ".join(f"{rule} = {_text(place.citations[rule])}" for rule in CITED if rule in place.citations)
             lines.append(f"citations = {{ {cited} }}")
         lines += [f"note = {_text(place.note)}"] if place.note else []
     for data_class, entry in sorted(book.schedule.items()):
-        lines += ["", f"[schedule.{_text(data_class)}]", f"days = {entry.days}", f"basis = {_text(entry.basis)}"]
+        lines += ["", f"[schedule.{_key(data_class)}]", f"days = {entry.days}", f"basis = {_text(entry.basis)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -186,6 +187,10 @@ def _distinct(found: tuple[Jurisdiction, ...], file: str) -> None:
 def _text(value: str) -> str:
     """A TOML basic string: JSON's escapes are TOML's, but for DEL, which JSON leaves as it is."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
 
 
 def _list(values: tuple[str, ...]) -> str:
