@@ -208,6 +208,8 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     yield ("exposure", "--by", "group:tone")
     yield ("exposure", "--without", PANEL)
     yield ("model", "list")
+    yield from consenting(corpus, document)
+    yield from rules(document)
     yield from sharing(document)
     yield ("order", "open", "--source", OKCUPID, "--profile", "ftc-everalbum", "--instrument", document)
     yield ("order", "list")
@@ -223,6 +225,45 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     yield ("certify", "order-0001")
     yield ("receipt", "order-0001", "--subject", first_person(corpus), "--out", "receipt.json")
     yield ("log", "show", "--last", "5")
+
+
+def consenting(corpus: Corpus, document: str) -> Iterator[tuple[str, ...]]:
+    """What people say, one by one and in lists."""
+    yield ("purpose", "list")
+    yield (
+        *("notice", "add", "notice-9", "--language", "en", "--text", document, "--published", "2024-01-01"),
+        *("--controller", "Acme Vision", "--purpose", "evaluate", "--data-type", "photo", "--storage", "in Ghent"),
+        *("--retention", "three years", "--withdrawal-method", "a letter", "--separate-from-terms"),
+    )
+    yield ("notice", "list")
+    yield ("notice", "show", "notice-9")
+    said = ("p-9", "--source", PANEL, "--purpose", "evaluate")
+    yield ("consent", "give", *said, "--notice", "notice-9", "--from", "2024-02-01")
+    yield ("consent", "withdraw", *said, "--notice", "a letter")
+    yield ("consent", "renew", *said, "--notice", "notice-9")
+    yield ("consent", "show", "p-9", "--source", PANEL)
+    (corpus.root / "words.csv").write_text(
+        "person,purpose,state,notice,said_at\np-10,evaluate,given,notice-9,2024-02-01\n"
+    )
+    yield ("consent", "import", "words.csv", "--source", PANEL)
+    yield ("consent", "counts")
+    yield ("consent", "export", "--out", "words.jsonld")
+
+
+def rules(document: str) -> Iterator[tuple[str, ...]]:
+    """What the law of each place asks, and what it makes of what is there."""
+    yield ("rules", "list")
+    yield ("rules", "show", "US-IL")
+    yield ("rules", "export")
+    yield ("retention", "set", "other", "--days", "30", "--basis", "nobody needs it")
+    yield ("retention", "list")
+    yield ("retention", "due")
+    yield ("retention", "forget", "location")
+    yield ("may-use", "rec-panel", "--purpose", "evaluate")
+    yield ("model", "release", "rec-panel", "--purpose", "evaluate")
+    yield ("model", "withdraw", "rec-panel", "--note", "a better one is there")
+    yield ("why", "0", "--purpose", TRAIN)
+    yield ("audit",)
 
 
 def sharing(document: str) -> Iterator[tuple[str, ...]]:
