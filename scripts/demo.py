@@ -77,7 +77,8 @@ def write(name: str, text: str) -> None:
 
 def render() -> None:
     training = (
-        "--consent train-face-recognition --consent evaluate --consent-from 2024-01-15 --consent-until 2031-12-31"
+        "--consent train-face-recognition --consent evaluate --consent verify-1-to-1 "
+        "--consent-from 2024-01-15 --consent-until 2031-12-31"
     )
     testing = "--consent evaluate --consent-from 2024-01-15 --consent-until 2031-12-31"
     plain = "--attribute age --attribute sex --attribute tone"
@@ -212,16 +213,16 @@ def sources() -> None:
         "unsee source add okcupid-2014 --kind partner --issuer OkCupid --collected 2014-09-15 --legacy "
         "--data-class photo --data-class location --data-class demographics"
     )
-    run(
-        'unsee interest declare --holder "Cleo Marsh" --person cleo --organisation OkCupid --kind equity --source okcupid-2014'
-    )
+    run('unsee interest declare --holder "Cleo Marsh" --person cleo --organisation "Founders Fund" --kind equity')
+    run('unsee organisation hold "Founders Fund" OkCupid --kind equity --share 40')
+    run("unsee interest paths cleo --source okcupid-2014")
     run(
         'unsee interest declare --holder "A founder of OkCupid" --organisation "Acme Vision" --kind equity --source okcupid-2014'
     )
     run('unsee source add consented-panel --kind panel --issuer "Panel Ltd" --collected 2024-02-01 --data-class photo')
     run(
         "unsee agreement draft panel-2024 --source consented-panel --document panel-agreement.pdf "
-        "--permits train-face-recognition --permits evaluate --from 2024-01-01 --until 2031-12-31"
+        "--permits train-face-recognition --permits evaluate --permits verify-1-to-1 --from 2024-01-01 --until 2031-12-31"
     )
     run("unsee agreement submit panel-2024")
     run("unsee agreement approve panel-2024 --as ada")
@@ -234,7 +235,7 @@ def sources() -> None:
     run('unsee source add synthetic-v1 --kind synthetic --issuer "Acme Vision" --collected 2026-01-10')
     run(
         "unsee agreement draft rendered-2026 --source synthetic-v1 --document synthetic-record.pdf "
-        "--permits train-face-recognition --permits evaluate --from 2026-01-01"
+        "--permits train-face-recognition --permits evaluate --permits verify-1-to-1 --from 2026-01-01"
     )
     run("unsee agreement submit rendered-2026")
     run("unsee agreement approve rendered-2026 --as ada")
@@ -247,6 +248,12 @@ def intake() -> None:
     run("unsee intake corpus/panel --source consented-panel")
     run("unsee intake corpus/panel-test --source consented-panel")
     run("unsee intake corpus/synthetic --source synthetic-v1")
+    run('unsee recipient add face-lab --name "Face Lab" --address "1 Long Road, Ghent" --phone "+32 9 000"')
+    run(
+        "unsee disclosures record --to face-lab --kind share --source okcupid-2014 --on 2015-03-02 "
+        '--purpose train-face-recognition --basis "an e-mail, no contract"'
+    )
+    run("unsee disclosures report --source consented-panel")
 
 
 def dataset() -> None:
@@ -277,7 +284,9 @@ def training() -> None:
 
 def exposure() -> None:
     chapter("6  Exposure", "what falls if a source goes")
-    run("unsee exposure")
+    run("unsee exposure --plot reports/exposure.png")
+    run("unsee may-use recogniser-2014 --purpose identify-1-to-n", expect=3)
+    run("unsee audit")
 
 
 def order() -> None:
@@ -291,6 +300,7 @@ def order() -> None:
         '--authority "Federal Trade Commission (demonstration)"'
     )
     run("unsee train another --dataset faces-2014", expect=3)
+    run("unsee recipient instruct order-0001 --out packs")
     run("unsee plan order-0001")
     run("unsee approve plan-0001-1 --as cleo", expect=3)
     run("unsee approve plan-0001-1 --as ada")
@@ -305,6 +315,8 @@ def retraining() -> None:
     run("unsee model list")
     run(f"unsee train recogniser-2026 --dataset faces-lawful{EPOCHS}")
     run("unsee evaluate recogniser-2026 --on held-out", quiet=True)
+    run("unsee may-use recogniser-2026 --purpose identify-1-to-n", expect=3)
+    run("unsee model release recogniser-2026 --purpose verify-1-to-1")
     run(
         "unsee compare recogniser-2014 recogniser-2026 --control control-random --on held-out --plot reports/before-after.png "
         '--title "What deleting okcupid-2014 cost the recogniser"'
@@ -312,7 +324,9 @@ def retraining() -> None:
 
 
 def verification() -> None:
-    chapter("9  Fresh eyes", "every store walked again; nothing left; nothing else touched")
+    chapter("9  Fresh eyes", "every store walked again; nothing left; nothing else touched; the recipient has answered")
+    write("face-lab-answer.pdf", "Face Lab confirms: the photos and what was made from them are deleted.")
+    run("unsee recipient reply instruction-0001 --document face-lab-answer.pdf --confirms --forward --as ada")
     run("unsee verify order-0001")
 
 
