@@ -253,7 +253,7 @@ def intake() -> None:
         "unsee disclosures record --to face-lab --kind share --source okcupid-2014 --on 2015-03-02 "
         '--purpose train-face-recognition --basis "an e-mail, no contract"'
     )
-    run("unsee disclosures report --source consented-panel")
+    run("unsee disclosures report --source okcupid-2014")
 
 
 def dataset() -> None:
@@ -287,6 +287,8 @@ def exposure() -> None:
     run("unsee exposure --plot reports/exposure.png")
     run("unsee may-use recogniser-2014 --purpose identify-1-to-n", expect=3)
     run("unsee audit")
+    run("unsee exposure --without okcupid-2014")
+    run("unsee retention due")
 
 
 def order() -> None:

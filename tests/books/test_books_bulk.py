@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 import sqlalchemy as sa
 from book_writing import PANEL, a_source, photo, undone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unsee.books import bulk, items, parties, schema
+from unsee.books import bulk, interests, items, parties, schema
 from unsee.core.errors import InvalidValue
+from unsee.core.parties import Interest
 
 HOSTILE = st.text(
     st.sampled_from("\t\n\r\\\x01\x08\x0b\x1a\x7f\x85\u2028,;|\"'NnbrtvxX.")
@@ -152,3 +155,12 @@ def test_what_was_written_by_hand_and_in_bulk_is_read_alike(books):
         )
     with books.read() as conn:
         assert bytes(items.digests_of(conn, items.ItemSet([5])).sha256[0].tobytes()) == one.sha256
+
+
+def test_a_single_row_is_held_to_what_both_databases_can_keep(books):
+    for text, fault in (("k" * 65, "is 65 characters long, and 64 is the most"), ("a\0b", "holds a NUL character")):
+        stake = Interest("Cleo", "Acme", text, date(2024, 1, 1))
+        with pytest.raises(InvalidValue, match=f"Row 1 for interests: the kind {fault}"), books.write() as tx:
+            interests.declare(tx, stake)
+    with books.read() as conn:
+        assert interests.all_interests(conn) == []

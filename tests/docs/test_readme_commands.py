@@ -28,11 +28,12 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_every_command_of_the_first_screen_is_one_of_the_demo() -> None:
+@pytest.mark.parametrize(("block", "count"), [(0, 10), (2, 6)], ids=["the first screen", "the books"])
+def test_every_command_shown_is_one_of_the_demo(block: int, count: int) -> None:
     story = (ROOT / "scripts" / "demo.py").read_text()
     joined = re.sub(r"[\"']\s*\n\s*f?[\"']", "", story)  # strings that go on in the next line
-    shown = commands(blocks("console")[0])
-    assert len(shown) == 10
+    shown = commands(blocks("console")[block])
+    assert len(shown) == count
     for command in shown:
         assert command in joined, command
 

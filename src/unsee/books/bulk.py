@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
 from unsee.books.database import Tx
+from unsee.books.values import sound
 from unsee.core.errors import InvalidValue
 
 _CHUNK = 8_192
@@ -35,11 +36,11 @@ def insert(tx: Tx, table: Table, columns: Sequence[str], rows: Iterable[Sequence
     Cost, measured on two cores for 300,000 rows of `items` with their indexes: 1.7 µs a row on SQLite, 1.6 µs on PostgreSQL (in
     memory). There it is the server's work: making a row's text takes 0.8 µs meanwhile; COPY's binary format was a fifth slower.
     """
-    sound = _sound(table, columns, rows)
+    checked = sound(table, columns, rows)
     copies = tx.conn.dialect.name == "postgresql"
     try:
         with whole(tx.conn):
-            written = _copy(tx.conn, table, columns, sound) if copies else _execute(tx.conn, table, columns, sound)
+            written = _copy(tx.conn, table, columns, checked) if copies else _execute(tx.conn, table, columns, checked)
             if copies and written:
                 _count_on(tx.conn, table, columns)
     except (sa.exc.DataError, OverflowError) as error:
@@ -98,46 +99,3 @@ def _count_on(conn: Connection, table: Table, columns: Sequence[str]) -> None:
         sequence = sa.func.pg_get_serial_sequence(table.name, own.name)
         following = sa.select(sa.func.max(own) + 1).scalar_subquery()
         conn.execute(sa.select(sa.func.setval(sequence, following, False)))
-
-
-def _sound(table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    """The rows, as long as every text in them is one that both databases can hold."""
-    texts = [
-        (place, name, kind.length or _UNLIMITED)
-        for place, (name, kind) in enumerate((name, table.c[name].type) for name in columns)
-        if isinstance(kind, sa.String)
-    ]
-    if not texts:
-        yield from rows
-        return
-    for number, row in enumerate(rows, start=1):
-        for place, name, limit in texts:
-            text = row[place]
-            if text is not None and not _fits(text, limit):
-                raise InvalidValue(
-                    f"Row {number} for {table.name}: the {name} {_fault(text, limit)}.",
-                    next_step="Mend that value; none of these rows was kept.",
-                )
-        yield row
-
-
-_UNLIMITED = 1 << 28
-"""Characters that a column of text holds in both databases, of four bytes at most: PostgreSQL's limit is 1 GB."""
-
-
-def _fits(text: str, limit: int) -> bool:
-    return len(text) <= limit and (text.isascii() or _encodes(text)) and "\0" not in text
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _fault(text: str, limit: int) -> str:
-    if len(text) > limit:
-        return f"is {len(text):,} characters long, and {limit:,} is the most"
-    return "holds a NUL character" if "\0" in text else "is no valid Unicode text"

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books.backends import Backend, backend
+from unsee.books.values import check_inserts
 from unsee.core.errors import StoreUnreachable, WrongState
 
 Clock = Callable[[], datetime]
@@ -52,6 +53,7 @@ class Books:
     def __init__(self, backend: Backend, *, clock: Clock, entropy: Entropy) -> None:
         self._backend = backend
         self._engine = backend.engine()
+        check_inserts(self._engine)
         self._clock = clock
         self._entropy = entropy
 
