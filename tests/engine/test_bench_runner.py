@@ -45,3 +45,17 @@ def test_erase_files_runs():
     assert done.returncode == 0, done.stderr
     for line in ("rm -rf", "FileStore, 2 threads", "FileStore.scan", "ratio"):
         assert line in done.stdout
+
+
+@pytest.mark.slow
+def test_books_runs():
+    done = bench("books", "--scale", "0.001")
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "bulk.insert",
+        "add_columns",
+        "resolve the partner's scope",
+        "exposure of all sources",
+        "digest look-ups",
+    ):
+        assert line in done.stdout

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from unsee.books import batches, derived, shown, sums
 from unsee.books.database import Tx
-from unsee.books.parties import source_no
+from unsee.books.parties import items_of_source, source_no
 from unsee.books.ranges import id_ranges, within
 from unsee.books.schema import digests, item_attributes, items, sources, subject_attributes, subjects
 from unsee.books.sets import unpack
@@ -142,17 +142,14 @@ def subject_attribute(conn: Connection, name: str) -> dict[SubjectNo, str]:
 
 
 def known_sha256(conn: Connection, source_id: SourceId, hashes: Iterable[bytes]) -> dict[bytes, ItemId]:
-    """Which of these byte digests the source already has, and the item that has them."""
-    number = source_no(conn, source_id)
+    """Which of these byte digests the source already has, and the item that has them. Cost: an index look-up each."""
+    mine = items_of_source(conn, source_id)
     found: dict[bytes, ItemId] = {}
-    wanted = list(set(hashes))
+    wanted = sorted(set(hashes))  # neighbours in the index are read from one page
     for start in range(0, len(wanted), _LOOKUP):
-        rows = conn.execute(
-            sa.select(digests.c.sha256, digests.c.item_id)
-            .join(items, items.c.id == digests.c.item_id)
-            .where(digests.c.sha256.in_(wanted[start : start + _LOOKUP]), items.c.source_no == number)
-        )
-        found.update({bytes(r.sha256): r.item_id for r in rows})
+        these = digests.c.sha256.in_(wanted[start : start + _LOOKUP])
+        rows = conn.execute(sa.select(digests.c.sha256, digests.c.item_id).where(these))
+        found.update({bytes(sha256): item for sha256, item in rows if item in mine})
     return found
 
 
