@@ -224,6 +224,9 @@ def bulk_load(tx: Tx) -> Iterator[None]:
         yield
         for index in digests.indexes:
             index.create(tx.conn)
+        if tx.conn.dialect.name == "postgresql":
+            # Until it has counted, the planner reads whole tables for a few hundred digests.
+            tx.conn.exec_driver_sql("ANALYZE items, digests, batches")
 
 
 def _write_rows(tx: Tx, source_no: int, batch: Batch, new: ItemColumns, sha256: Sequence[bytes]) -> None:
