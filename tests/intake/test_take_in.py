@@ -35,7 +35,7 @@ from unsee.core.errors import BlockedByOrder, MetadataError, NotFound, PolicyRef
 from unsee.core.ids import ItemSet, SourceId
 from unsee.core.parties import AgreementStatus, Assessment, AssessmentResult
 from unsee.core.rules import Entry
-from unsee.intake.take_in import TakenIn
+from unsee.intake.outcome import TakenIn
 
 XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/"

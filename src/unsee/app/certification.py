@@ -26,7 +26,7 @@ from unsee.core.orders import Order, OrderState
 from unsee.erase.executor import summarise
 from unsee.erase.journal import Journal
 from unsee.erase.plandir import open_plan
-from unsee.intake.take_in import pseudonym
+from unsee.intake.pseudonyms import pseudonym
 
 __all__ = ["Certified", "Measured", "Request", "certify", "receipt"]
 

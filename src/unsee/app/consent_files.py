@@ -28,7 +28,7 @@ from unsee.core.errors import InvalidValue, RowsRefused, UnknownPurpose
 from unsee.core.ids import ItemSet, PersonId, SourceId
 from unsee.core.notices import Notice
 from unsee.core.purposes import known
-from unsee.intake.take_in import pseudonym
+from unsee.intake.pseudonyms import pseudonym
 
 MAX_RECORD_ID: Final = 200
 _STATES: Final = {

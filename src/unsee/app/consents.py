@@ -21,7 +21,7 @@ from unsee.core.errors import InvalidValue, NotFound, PolicyRefusal, WrongState
 from unsee.core.ids import ItemSet, PersonId, SourceId, SubjectNo, slug
 from unsee.core.notices import Notice
 from unsee.core.purposes import PARENT, covers, known
-from unsee.intake.take_in import pseudonym
+from unsee.intake.pseudonyms import pseudonym
 
 MAX_FIELD = 4_096
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")

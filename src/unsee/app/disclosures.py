@@ -234,6 +234,16 @@ def reach_of(conn: Connection, order: OrderId) -> Reach:
     return Reach(order, scope, models_from(conn, scope))
 
 
+def report_on_order(ws: Workspace, order: OrderId) -> Statement:
+    """`of_order`, on its own.
+
+    Raises:
+        NotFound: there is no such order.
+    """
+    with ws.books.read() as conn:
+        return of_order(ws, conn, order)
+
+
 def of_order(ws: Workspace, conn: Connection, order: OrderId) -> Statement:
     """Who got something that an order reaches: of its scope as it was received, not of its source."""
     return statement(ws, conn, f"what {order} reaches", orders.scope_of(conn, order))

@@ -14,7 +14,9 @@ from unsee.books import orders, parties, places, quarantine
 from unsee.books.quarantine import Quarantine
 from unsee.core.errors import NotFound, Quarantined
 from unsee.core.ids import PersonId, SourceId
-from unsee.intake.take_in import Intake, TakenIn, require_open
+from unsee.intake.opening import require_open
+from unsee.intake.outcome import TakenIn
+from unsee.intake.take_in import Intake
 from unsee.match.suppression import Sealed, Suppressor
 from unsee.stores.registry import open_store
 

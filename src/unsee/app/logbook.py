@@ -26,3 +26,9 @@ def drain(books: Books, log: Log) -> int:
             log.append_at(first, [fact.entry for fact in batch])
             facts.mark_drained(tx, batch, first)
         carried += len(batch)
+
+
+def recent(books: Books, count: int) -> list[facts.Fact]:
+    """The newest facts, oldest of them first."""
+    with books.read() as conn:
+        return facts.recent(conn, count)

@@ -152,6 +152,23 @@ def _next_name(conn: Connection) -> OrderId:
     return scopes.order_name(orders.next_order_number(conn))
 
 
+def all_orders(ws: Workspace) -> list[Order]:
+    """Every order, oldest first."""
+    with ws.books.read() as conn:
+        return orders.all_orders(conn)
+
+
+def plans_of(ws: Workspace, name: str) -> tuple[Order, list[tuple[PlanRow, list[Approval]]]]:
+    """One order, and its plans with their approvals, oldest first.
+
+    Raises:
+        NotFound: there is no such order.
+    """
+    with ws.books.read() as conn:
+        order = orders.order(conn, OrderId(name))
+        return order, [(plan, orders.approvals_of(conn, plan.id)) for plan in orders.plans_of(conn, order.id)]
+
+
 def opening_note(ws: Workspace, order: OrderId) -> str:
     """The signed checkpoint under which the order's opening entered the log; kept with the order, taken now where it is not."""
     with ws.books.read() as conn:

@@ -15,6 +15,7 @@ from unsee.books import parties, places, retention
 from unsee.core.errors import AlreadyExists, InputError, InvalidValue
 from unsee.core.ids import PersonId, SourceId, StoreId, slug
 from unsee.core.parties import Person, Scraped, Source, SourceKind
+from unsee.stores.contract import Capability
 from unsee.stores.registry import open_store
 
 MAX_DOCUMENT_BYTES = 256 << 20
@@ -41,6 +42,20 @@ def add_person(
     with ws.act() as tx:
         parties.add_person(tx, person)
     return person, path
+
+
+def all_people(ws: Workspace) -> list[Person]:
+    """Everybody who acts here, by id."""
+    with ws.books.read() as conn:
+        return parties.all_people(conn)
+
+
+def all_stores(ws: Workspace) -> list[tuple[places.StoreRow, Capability]]:
+    """Every place, in the order of registration, and what erasing means there."""
+    with ws.books.read() as conn:
+        rows = places.all_stores(conn)
+    opened = ws.stores()
+    return [(row, opened[row.id].capability()) for row in rows]
 
 
 def add_store(ws: Workspace, name: str, *, kind: str, location: str, options: Mapping[str, str]) -> StoreId:

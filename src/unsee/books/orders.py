@@ -151,7 +151,7 @@ def plan(conn: Connection, plan_id: PlanId) -> PlanRow:
 
 def plans_of(conn: Connection, order_id: OrderId) -> list[PlanRow]:
     """Every plan made for an order, oldest first."""
-    rows = conn.execute(sa.select(plans).where(plans.c.order_id == order_id).order_by(plans.c.at, plans.c.id))
+    rows = conn.execute(sa.select(plans).where(plans.c.order_id == order_id).order_by(plans.c.at, sa.func.length(plans.c.id), plans.c.id))
     return [PlanRow(r.id, r.order_id, r.digest, r.author, r.at) for r in rows]
 
 

@@ -106,11 +106,10 @@ def log() -> None:
 @command
 def log_show(last: int, workspace: str | None, as_json: bool) -> None:
     """The newest facts, and the signed checkpoint over all."""
-    from unsee.books import facts
+    from unsee.app.logbook import recent
 
     ws = open_workspace(workspace)
-    with ws.books.read() as conn:
-        found = facts.recent(conn, last)
+    found = recent(ws.books, last)
     checkpoint = ws.log.checkpoint()
     if as_json:
         print_json(

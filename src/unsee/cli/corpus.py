@@ -25,7 +25,7 @@ from unsee.core.ids import PersonId
 
 if TYPE_CHECKING:
     from unsee.books.training import Dataset
-    from unsee.intake.take_in import NotTaken, TakenIn
+    from unsee.intake.outcome import NotTaken, TakenIn
 
 _SHOWN = 3
 

@@ -76,18 +76,15 @@ def order_open(
 @command
 def order_show(id: str, workspace: str | None, as_json: bool) -> None:
     """One order: where it stands, its deadlines, its plans."""
-    from unsee.app.disclosures import of_order
+    from unsee.app.disclosures import report_on_order
     from unsee.app.interests import conflicts
+    from unsee.app.orders import plans_of
     from unsee.app.recipients import instructions_of
-    from unsee.books import orders
     from unsee.cli.recipients import instruction_line
-    from unsee.core.ids import OrderId
 
     ws = open_workspace(workspace)
-    with ws.books.read() as conn:
-        found = orders.order(conn, OrderId(id))
-        plans = [(p, orders.approvals_of(conn, p.id)) for p in orders.plans_of(conn, found.id)]
-        shared = of_order(ws, conn, found.id)
+    found, plans = plans_of(ws, id)
+    shared = report_on_order(ws, found.id)
     told = instructions_of(ws, found.id)
     declared = conflicts(ws, found.source)
     document = {
@@ -124,11 +121,9 @@ def order_show(id: str, workspace: str | None, as_json: bool) -> None:
 @command
 def order_list(workspace: str | None, as_json: bool) -> None:
     """Every order."""
-    from unsee.books import orders
+    from unsee.app.orders import all_orders
 
-    ws = open_workspace(workspace)
-    with ws.books.read() as conn:
-        rows = orders.all_orders(conn)
+    rows = all_orders(open_workspace(workspace))
     if as_json:
         print_json({"schema": "unsee/orders/1", "orders": [{**o.as_json(), "state": o.state} for o in rows]})
     else:

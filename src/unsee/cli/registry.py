@@ -79,11 +79,9 @@ def person_add(
 @command
 def person_list(workspace: str | None, as_json: bool) -> None:
     """Everybody who acts here."""
-    from unsee.books import parties
+    from unsee.app.registry import all_people
 
-    ws = open_workspace(workspace)
-    with ws.books.read() as conn:
-        people = parties.all_people(conn)
+    people = all_people(open_workspace(workspace))
     if as_json:
         print_json({"schema": "unsee/people/1", "people": [fields(p) for p in people]})
     else:
@@ -119,30 +117,27 @@ def store_add(
 @command
 def store_list(workspace: str | None, as_json: bool) -> None:
     """Every place, and what erasing means there."""
-    from unsee.books import places
+    from unsee.app.registry import all_stores
 
-    ws = open_workspace(workspace)
-    with ws.books.read() as conn:
-        rows = places.all_stores(conn)
-    opened = ws.stores()
+    stores = all_stores(open_workspace(workspace))
     if as_json:
         print_json(
             {
                 "schema": "unsee/stores/1",
                 "stores": [
                     {
-                        "id": r.id,
-                        "kind": r.kind,
-                        "location": r.location,
-                        "best_gone": str(opened[r.id].capability().best_gone),
-                        "limits": list(opened[r.id].capability().limits),
+                        "id": row.id,
+                        "kind": row.kind,
+                        "location": row.location,
+                        "best_gone": str(can.best_gone),
+                        "limits": list(can.limits),
                     }
-                    for r in rows
+                    for row, can in stores
                 ],
             }
         )
     else:
         table(
             ["id", "kind", "erases to", "location"],
-            [(r.id, r.kind, opened[r.id].capability().best_gone.step, r.location) for r in rows],
+            [(row.id, row.kind, can.best_gone.step, row.location) for row, can in stores],
         )

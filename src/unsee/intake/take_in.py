@@ -7,43 +7,32 @@ adds nothing.
 from __future__ import annotations
 
 import hashlib
-import hmac
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
-from sqlalchemy import Connection
-
 from unsee.books import (
-    agreements,
-    assessments,
     channels,
-    consents,
     items,
-    orders,
     parties,
     places,
     quarantine,
-    residents,
     retention,
 )
 from unsee.books.database import Books, Tx
-from unsee.books.quarantine import Quarantine
-from unsee.core.assessments import intake_bar
 from unsee.core.channels import Admission
-from unsee.core.consent import Consent, ConsentState
-from unsee.core.errors import BlockedByOrder, PolicyRefusal
-from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
-from unsee.core.orders import OrderState
+from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId
 from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
-from unsee.intake.classes import DEMOGRAPHICS, EXIF, LOCATION, class_of, require_kept
+from unsee.intake.classes import require_kept
 from unsee.intake.examine import Photo, Refused, examine_photo
 from unsee.intake.gate import Verdict, judge
-from unsee.intake.metadata import BadRow, Metadata, Pairing, Row, find_metadata, leave_out, pair, read_metadata
+from unsee.intake.metadata import Metadata, Pairing, find_metadata, leave_out, pair, read_metadata
+from unsee.intake.opening import require_open
+from unsee.intake.outcome import NotTaken, TakenIn
 from unsee.intake.walk import list_folder, printable
+from unsee.intake.writing import Writing
 from unsee.match.pictures import document
 from unsee.match.suppression import Suppressor
 from unsee.stores import names
@@ -56,116 +45,6 @@ _UNIT_FILES = 32
 _ANOTHERS = "it is on record as another source's; one file has one giver"
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class NotTaken:
-    """A file or row that was not taken in, and why."""
-
-    file: str
-    reason: str
-
-    def as_json(self) -> dict[str, str]:
-        """As printed."""
-        return {"file": self.file, "reason": self.reason}
-
-
-@dataclass
-class TakenIn:
-    """What an intake did. Every file of the folder is counted once, every row of the metadata that fits no file as well."""
-
-    source: SourceId
-    new: int = 0
-    more_copies: int = 0
-    """Files with the bytes of a photo that this source has already: another copy, no new item."""
-    unchanged: int = 0
-    """Recorded before and not settled since: not read again."""
-    suppressed: list[NotTaken] = field(default_factory=list)
-    refused: list[NotTaken] = field(default_factory=list)
-    left_out: list[NotTaken] = field(default_factory=list)
-    rows_without_file: list[NotTaken] = field(default_factory=list)
-    named: int = 0
-    """Known photos whose person a changed metadata file names for the first time."""
-    without_person: int = 0
-    opted_out: int = 0
-    consents: int = 0
-    documents: int = 0
-    """Metadata files that were recorded for the first time."""
-    batches: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
-    """Signals that were there and could not be read, by reason."""
-    bad_rows: list[BadRow] = field(default_factory=list)
-    """Rows of the metadata that break its format; the photos that they may be about are among `left_out`."""
-    fields_left_out: list[str] = field(default_factory=list)
-    quarantined: int = 0
-    """Of the items taken in, documents too: how many went into quarantine."""
-    consents_unheard: int = 0
-    """Consents that the metadata of a quarantined hand-over states: they count once it is released and taken in again."""
-    held: Quarantine | None = None
-    """The quarantine that holds photos of this folder."""
-
-    def as_json(self) -> dict[str, object]:
-        """As printed."""
-        return {
-            "schema": "unsee/intake/1",
-            "source": self.source,
-            "new": self.new,
-            "more_copies": self.more_copies,
-            "unchanged": self.unchanged,
-            "suppressed": [n.as_json() for n in self.suppressed],
-            "refused": [n.as_json() for n in self.refused],
-            "left_out": [n.as_json() for n in self.left_out],
-            "rows_without_file": [n.as_json() for n in self.rows_without_file],
-            "named": self.named,
-            "without_person": self.without_person,
-            "opted_out": self.opted_out,
-            "consents": self.consents,
-            "documents": self.documents,
-            "batches": self.batches,
-            "notes": dict(self.notes),
-            "bad_rows": [b.as_json() for b in self.bad_rows],
-            "fields_left_out": self.fields_left_out,
-            "quarantined": self.quarantined,
-            "consents_unheard": self.consents_unheard,
-            "quarantine": None
-            if self.held is None
-            else {
-                "id": self.held.id,
-                "reason": self.held.reason,
-                "items": len(self.held.items),
-                "expires_on": self.held.expires_on.isoformat(),
-            },
-        }
-
-
-def require_open(conn: Connection, source_id: SourceId, today: date) -> None:
-    """Pass where photos of a source may be taken in on a day.
-
-    Raises:
-        PolicyRefusal: it is not marked as legacy and has no approved agreement in force, or the assessment of its supplier is
-            overdue or failed (R33).
-        BlockedByOrder: an order on it is being carried out.
-    """
-    source = parties.source(conn, source_id)
-    agreed = agreements.of_source(conn, source_id)
-    under_way = [o for o in orders.all_orders(conn) if o.source == source_id and o.state is not OrderState.CERTIFIED]
-    if under_way:
-        raise BlockedByOrder(
-            f"Source {source_id} is under {under_way[0].id}; nothing is taken in from it.",
-            next_step="Carry the order out first.",
-        )
-    if not source.legacy and not any(a.in_force(today) for a in agreed):
-        states = ", ".join(f"{a.id} is {a.state(today)}" for a in agreed) or "there is none"
-        raise PolicyRefusal(
-            f"Source {source_id} has no approved agreement in force ({states}); nothing was taken in.",
-            next_step=f'Draft one with "unsee agreement draft ID --source {source_id}" and have it approved.',
-        )
-    barred = intake_bar(source, assessments.of_source(conn, source_id), today)
-    if barred is not None:
-        raise PolicyRefusal(
-            f"Source {source_id}: {barred}; nothing was taken in.",
-            next_step=f'Assess the supplier and record it: "unsee assessment record {source_id}".',
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,11 +166,11 @@ class Intake:
         if admitted:
             with self.books.write() as tx:
                 way = self._enter(tx)
-                _Writing(self, tx, pairing.rows, spots, stamps, done, way, reviewed).write(admitted)
+                Writing(self, tx, pairing.rows, spots, stamps, done, way, reviewed).write(admitted)
         if told:
             with self.books.write() as tx:
                 way = self._enter(tx)
-                _Writing(self, tx, pairing.rows, spots, stamps, done, way, reviewed).renew(
+                Writing(self, tx, pairing.rows, spots, stamps, done, way, reviewed).renew(
                     {f: known[spots[f]].item for f in sorted(told)}
                 )
 
@@ -396,184 +275,10 @@ class Intake:
             }
 
 
-@dataclass(frozen=True, slots=True)
-class _Writing:
-    """One batch on its way into the books."""
-
-    intake: Intake
-    tx: Tx
-    rows: Mapping[str, Row]
-    spots: Mapping[str, tuple[str, str]]
-    stamps: Mapping[str, str | None]
-    done: TakenIn
-    way: Admission
-    reviewed: bool
-    """Whether the metadata was released from quarantine, as it is now."""
-
-    @property
-    def heard(self) -> bool:
-        """Whether the metadata's word counts: in quarantine a yes opens nothing, for photos that are known neither."""
-        return self.reviewed or not self.way.held
-
-    def write(self, photos: Sequence[Photo]) -> None:
-        source, tx = self.intake.source, self.tx
-        here = dict(items.known_sha256(tx.conn, source, (p.picture.sha256 for p in photos)))
-        fresh: dict[bytes, Photo] = {}
-        for photo in photos:
-            if photo.picture.sha256 not in here:
-                fresh.setdefault(photo.picture.sha256, photo)
-        files = [p.file for p in photos]
-        subjects = self._subjects(files)
-        new = [self._item(p, subjects) for p in fresh.values()]
-        counts = {"new": len(new), "files": len(photos)}
-        batch, ids = items.add_batch(
-            tx, source, new, counts=counts, person=self.intake.person, channel=self.way.channel
-        )
-        self.intake.hold(tx, self.way, ids, self.done)
-        before = frozenset(here)
-        here.update(zip(fresh, ids, strict=True))
-        self._write_copies(photos, here, before)
-        self._write_people(files, subjects)
-        self._note_what_stays_held(here[sha] for sha in before)
-        self.done.new += batch.count
-        self.done.batches += 1
-
-    def _note_what_stays_held(self, known: Iterable[ItemId]) -> None:
-        waiting = ItemSet(known) & quarantine.quarantined(self.tx.conn) if not self.way.held else ItemSet()
-        if waiting:
-            self.done.notes["photo that is in quarantine already and stays there until it is released"] += len(waiting)
-
-    def renew(self, known: Mapping[str, ItemId]) -> None:
-        """Write what a changed metadata file says of the people in photos that are known: their consents and demographics.
-
-        A photo that showed nobody known gets its person; one that had another keeps it, and that is counted.
-        """
-        if not self.heard:
-            claims = [(r.person, r.consent) for r in (self.rows[f] for f in known)]
-            self.done.consents_unheard += len({(who, p) for who, claim in claims if claim for p in claim.purposes})
-            return
-        subjects = self._subjects(list(known))
-        self._write_people(list(known), subjects)
-        named, kept = items.name_people(self.tx, {i: subjects[self.rows[f].person or ""] for f, i in known.items()})
-        self.done.named += named
-        if kept:
-            self.done.notes["known photo that the metadata now gives to another person; the first one stays"] += kept
-
-    def _subjects(self, files: Sequence[str]) -> dict[str, SubjectNo]:
-        people = {row.person for f in files if (row := self.rows.get(f)) is not None and row.person}
-        pseudonyms = {person: pseudonym(self.intake.pseudonym_key, self.intake.source, person) for person in people}
-        numbers = items.subject_numbers(self.tx, self.intake.source, pseudonyms.values())
-        return {person: numbers[p] for person, p in pseudonyms.items()}
-
-    def _item(self, photo: Photo, subjects: Mapping[str, SubjectNo]) -> items.NewItem:
-        row = self.rows.get(photo.file)
-        subject = subjects[row.person] if row is not None and row.person else None
-        if subject is None:
-            self.done.without_person += 1
-        self.done.opted_out += photo.signals.opted_out
-        self.done.notes.update(photo.signals.unread)
-        picture = photo.picture
-        return items.NewItem(
-            sha256=picture.sha256,
-            pixels=picture.pixel_digest,
-            pdq=picture.pdq,
-            pdq_quality=picture.pdq_quality,
-            width=picture.width,
-            height=picture.height,
-            size_bytes=photo.size_bytes,
-            signals=items.OPTED_OUT if photo.signals.opted_out else 0,
-            subject=subject,
-            attributes=tuple(_item_attributes(photo, row, has_person=subject is not None)),
-        )
-
-    def _write_copies(self, photos: Sequence[Photo], here: Mapping[bytes, ItemId], before: frozenset[bytes]) -> None:
-        objects = places.object_numbers(self.tx, self.intake.store_no, (self.spots[p.file][0] for p in photos))
-        rows = []
-        seen: set[bytes] = set()
-        for photo in photos:
-            spot = self.spots[photo.file]
-            stamp = self.stamps[photo.file]
-            if stamp is None:
-                self.done.refused.append(NotTaken(printable(photo.file), "it vanished while it was taken in"))
-                continue
-            if photo.picture.sha256 in before or photo.picture.sha256 in seen:
-                self.done.more_copies += 1
-            seen.add(photo.picture.sha256)
-            rows.append(places.Copy(here[photo.picture.sha256], objects[spot[0]], spot[1], stamp, photo.size_bytes))
-        places.replace_copies(self.tx, rows)
-
-    def _write_people(self, files: Sequence[str], subjects: Mapping[str, SubjectNo]) -> None:
-        attributes: list[tuple[SubjectNo, str, str, str]] = []
-        said: list[Consent] = []
-        living: dict[str, ItemSet] = {}
-        for file in files:
-            row = self.rows.get(file)
-            if row is None or not row.person:
-                continue
-            subject = subjects[row.person]
-            attributes.extend((subject, n, DEMOGRAPHICS, v) for n, v in row.attributes if class_of(n) == DEMOGRAPHICS)
-            if row.jurisdiction:
-                living.setdefault(row.jurisdiction, ItemSet()).add(subject)
-            claim = row.consent
-            if claim is None:
-                continue
-            begins = datetime.combine(claim.valid_from, time.min, UTC)
-            if begins > self.tx.now:
-                # When it was said is not known, and a day to come would outlast a withdrawal made before it.
-                self.done.notes['consent that begins in the future; hand it in with "unsee consent import"'] += 1
-                continue
-            ends = datetime.combine(claim.valid_until, time.max, UTC) if claim.valid_until else None
-            said.extend(
-                Consent(
-                    subject,
-                    purpose,
-                    ConsentState.GIVEN,
-                    claim.notice,
-                    begins,
-                    begins,
-                    ends,
-                    released=bool(claim.release_sha256),
-                    release_sha256=claim.release_sha256,
-                )
-                for purpose in claim.purposes
-            )
-        items.set_subject_attributes(self.tx, attributes)
-        for place, people in living.items():
-            residents.add(self.tx, place, people)
-        if not self.heard:
-            self.done.consents_unheard += len({(c.subject, c.purpose) for c in said})
-            return
-        self.done.consents += consents.record(self.tx, said)
-
-
-def pseudonym(key: bytes, source: SourceId, person: str) -> bytes:
-    """How a person of a source is known: HMAC-SHA-256 of the source and the giver's own id for them. 32 bytes."""
-    return hmac.digest(key, f"unsee subject 1\n{source}\n{person}".encode(), "sha256")
-
-
 def _spelled(path: PurePosixPath) -> tuple[str, str]:
     """The object and selector of a file, by its path below the store's root."""
     parts = [names.spell(part.encode("utf-8", "surrogateescape")) for part in path.parts]
     return "/".join(parts[:-1]) or names.ROOT, parts[-1]
-
-
-def _item_attributes(photo: Photo, row: Row | None, *, has_person: bool) -> Iterator[tuple[str, str, str]]:
-    """(name, data class, value) of what is known of one photo: the metadata's word comes before the camera's."""
-    found: dict[str, tuple[str, str]] = {}
-    for name, value in row.attributes if row is not None else ():
-        data_class = class_of(name)
-        if data_class != DEMOGRAPHICS or not has_person:
-            found[name] = (data_class, value)
-    taken = row.taken.isoformat() if row is not None and row.taken else photo.exif.taken
-    if taken:
-        found.setdefault("taken", (EXIF, taken))
-    if photo.exif.camera:
-        found.setdefault("exif_camera", (EXIF, photo.exif.camera))
-    if photo.exif.latitude is not None and photo.exif.longitude is not None:
-        found.setdefault("exif_latitude", (LOCATION, f"{photo.exif.latitude:.6f}"))
-        found.setdefault("exif_longitude", (LOCATION, f"{photo.exif.longitude:.6f}"))
-    for name, (data_class, value) in found.items():
-        yield name, data_class, value
 
 
 @dataclass(frozen=True, slots=True)
