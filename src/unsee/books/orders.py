@@ -151,7 +151,8 @@ def plan(conn: Connection, plan_id: PlanId) -> PlanRow:
 
 def plans_of(conn: Connection, order_id: OrderId) -> list[PlanRow]:
     """Every plan made for an order, oldest first."""
-    rows = conn.execute(sa.select(plans).where(plans.c.order_id == order_id).order_by(plans.c.at, sa.func.length(plans.c.id), plans.c.id))
+    oldest_first = (plans.c.at, sa.func.length(plans.c.id), plans.c.id)  # the tenth comes after the second
+    rows = conn.execute(sa.select(plans).where(plans.c.order_id == order_id).order_by(*oldest_first))
     return [PlanRow(r.id, r.order_id, r.digest, r.author, r.at) for r in rows]
 
 
