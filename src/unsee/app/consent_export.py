@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from unsee.app.consent_jsonld import Event, document, graph, notice_nodes, process_node, record_node
 from unsee.app.workspace import Workspace
-from unsee.books import consents, notices, parties, residents, subjects
-from unsee.books.consents import NO_END
+from unsee.books import consent_words, notices, parties, residents, subjects
+from unsee.books.consent_words import NO_END, Terms
 from unsee.books.schema import consent_records
 from unsee.core.dpv import jurisdiction_term, purpose_node
 from unsee.core.ids import ItemSet, SourceId
@@ -77,7 +77,7 @@ class _Known:
 
     source: str
     pseudonyms: dict[int, bytes]
-    terms: dict[int, consents.Terms]
+    terms: dict[int, Terms]
     places: dict[str, ItemSet]
     records: dict[tuple[int, int], tuple[str, str]]
 
@@ -104,9 +104,9 @@ class _Known:
 
 def _events(conn: Connection, source: SourceId | None) -> Iterator[Event]:
     """Every record by person: words of one record id are one record, every other word is one of its own."""
-    terms = consents.all_terms(conn)
+    terms = consent_words.all_terms(conn)
     places = residents.residents(conn)
-    words, rows = consents.numbered(conn)
+    words, rows = consent_words.read(conn)
     for name in [source] if source is not None else [s.id for s in parties.all_sources(conn)]:
         people = subjects.of_source(conn, name)
         known = _Known(str(name), dict(subjects.pseudonyms(conn, people)), terms, places, _records(conn, people))

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from unsee.app.consent_jsonld import SUBJECT
 from unsee.app.consent_rows import SUFFIXES, Chunk, Problem, read_rows
 from unsee.app.workspace import Workspace
-from unsee.books import consents, facts, notices, parties, residents, subjects
-from unsee.books.consents import NO_END, Numbers, Said, Terms
+from unsee.books import consent_writing, facts, notices, parties, residents, subjects
+from unsee.books.consent_words import NO_END, Numbers, Said, Terms, terms_numbers
 from unsee.books.database import Tx
 from unsee.core.consent import ConsentState
 from unsee.core.dpv import BASES
@@ -342,9 +342,9 @@ class _Writing:
     def write(self, keep: npt.NDArray[np.bool_]) -> None:
         rows, names = self.rows, self.rows.names
         row_of, said = self._words(subjects.known(self.tx.conn, self.done.source, names)[rows.people])
-        records = rows.records.to_pylist() if pc.any(pc.not_equal(rows.records, "")).as_py() else None
-        if records is not None:
-            against = consents.contradicting(self.tx.conn, said, [records[r] for r in row_of])
+        recorded = pc.any(pc.not_equal(rows.records, "")).as_py()
+        if recorded:
+            against = consent_writing.contradicting(self.tx.conn, said, rows.records.take(pa.array(row_of)))
             for row in np.unique(row_of[against & keep[row_of]]).tolist():
                 keep[row] = False
                 what = "it is on record already, with other words"
@@ -356,13 +356,11 @@ class _Writing:
         kept = keep[row_of]
         row_of = row_of[kept]
         said = replace(said.take(kept), subjects=who[row_of])
-        releases = [r if r != "written" else "" for r in rows.releases.to_pylist()]
+        releases = pc.replace_substring_regex(rows.releases, "^written$", "")
         self.done.rows, self.done.words, self.done.people = int(keep.sum()), len(said), len(people)
-        self.done.new = consents.add(
-            self.tx,
-            said,
-            record_ids=[records[r] for r in row_of] if records is not None else None,
-            releases=[releases[r] for r in row_of] if any(releases) else None,
+        of_word = pa.array(row_of)
+        self.done.new = consent_writing.add(
+            self.tx, said, record_ids=rows.records.take(of_word), releases=releases.take(of_word)
         )
         for places, code in self.reading.places.items():
             for place in places:
@@ -371,7 +369,7 @@ class _Writing:
 
     def _words(self, who: Numbers) -> tuple[Numbers, Said]:
         """Every word of every row, and which row it is of: rows with several purposes say several words."""
-        numbers = consents.terms_numbers(self.tx, [t for combo in self.reading.combos for t in combo.terms()])
+        numbers = terms_numbers(self.tx, [t for combo in self.reading.combos for t in combo.terms()])
         by_combo = [[numbers[t] for t in combo.terms()] for combo in self.reading.combos]
         sizes = np.array([len(terms) for terms in by_combo] or [0], dtype=np.int64)
         starts = np.cumsum(sizes) - sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -205,6 +205,12 @@ def driver_rows(conn: Connection, query: sa.Select[Any]) -> list[Any]:
 
     Numbers and text only; other types would come as the driver has them.
     """
+    return [row for rows in driver_chunks(conn, query) for row in rows]
+
+
+def driver_chunks(conn: Connection, query: sa.Select[Any], size: int = 100_000) -> Iterator[Sequence[Any]]:
+    """The rows of `driver_rows`, so many at a time: where the caller keeps less than the tuples, they are never there at once."""
     # Streaming would have taken the first rows off the cursor already.
     cursor = conn.execute(query, execution_options={"stream_results": False}).cursor
-    return list(cursor.fetchall()) if cursor is not None else []
+    while cursor is not None and (rows := cursor.fetchmany(size)):
+        yield rows

@@ -338,6 +338,10 @@ consents = Table(
     Column("valid_until", _Number),
     Column("subject_no", _Number),
     Column("subject_set", LargeBinary),
+    Column("chunk", LargeBinary),
+    Column("subject_first", _Number),
+    Column("subject_last", _Number),
+    Column("said_until", _Number),
     Column("recorded_at", _Time, nullable=False),
     Index(
         "ix_consents_subject_no",
@@ -351,9 +355,16 @@ consents = Table(
         sqlite_where=_present("subject_set"),
         postgresql_where=_present("subject_set"),
     ),
+    Index(
+        "ix_consents_subject_first",
+        "subject_first",
+        sqlite_where=_present("subject_first"),
+        postgresql_where=_present("subject_first"),
+    ),
 )
-"""Who said it, and when: one person (`subject_no`), or all who said the same at the same second (`subject_set`). Times are UTC
-seconds since 1970: millions of rows go into arrays without being parsed."""
+"""Who said it, and when: one person (`subject_no`), all who said the same at the same second (`subject_set`), or many people each
+at a second of their own (`chunk`, packed by `books.consent_words`; its row has the least and the most of its subjects and of its
+times, so that a question about few leaves most chunks unread). Times are UTC seconds since 1970."""
 
 consent_records = Table(
     "consent_records",

@@ -281,6 +281,10 @@ def _move_consents(conn: sa.Connection) -> None:
         sa.Column("valid_until", _NUMBER, nullable=True),
         sa.Column("subject_no", _NUMBER, nullable=True),
         sa.Column("subject_set", sa.LargeBinary(), nullable=True),
+        sa.Column("chunk", sa.LargeBinary(), nullable=True),
+        sa.Column("subject_first", _NUMBER, nullable=True),
+        sa.Column("subject_last", _NUMBER, nullable=True),
+        sa.Column("said_until", _NUMBER, nullable=True),
         sa.Column("recorded_at", sa.String(length=32), nullable=False),
         sa.ForeignKeyConstraint(["terms_no"], ["consent_terms.no"], name="fk_consents_terms_no"),
         sa.PrimaryKeyConstraint("no", name="pk_consents"),
@@ -291,6 +295,10 @@ def _move_consents(conn: sa.Connection) -> None:
     )
     shared = sa.text("subject_set IS NOT NULL")
     op.create_index("ix_consents_said_at", "consents", ["said_at"], sqlite_where=shared, postgresql_where=shared)
+    packed = sa.text("subject_first IS NOT NULL")
+    op.create_index(
+        "ix_consents_subject_first", "consents", ["subject_first"], sqlite_where=packed, postgresql_where=packed
+    )
     terms: dict[tuple[str, str, str], int] = {}
     for said, numbers in people.items():
         purpose, state, notice, begins, ends, when = said
