@@ -137,13 +137,6 @@ def test_a_document_is_an_item_of_its_own_kind(books):
         assert parties.documents(tx.conn) == paper | more
 
 
-def test_signals_are_found_by_their_bit(books):
-    with undone(books) as tx:
-        ids = add(tx, *(photo(n, signals=n) for n in range(8)))
-        for bit in (1, 2, 4):
-            assert items.with_signal(tx.conn, bit) == ItemSet([ids[n] for n in range(8) if n & bit])
-
-
 def test_children_are_found_a_generation_at_a_time(books):
     with undone(books) as tx:
         ids = add(tx, *(photo(n) for n in range(6)))

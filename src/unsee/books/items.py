@@ -170,11 +170,6 @@ def digests_of(conn: Connection, wanted: ItemSet) -> Digests:
     return Digests(np.array(ids, dtype=np.uint32), sha, pixels, pdq, np.array(quality, dtype=np.uint8))
 
 
-def with_signal(conn: Connection, bit: int) -> ItemSet:
-    """Items that carry a signal bit."""
-    return ItemSet([r.id for r in conn.execute(sa.select(items.c.id).where(items.c.signals.op("&")(bit) != 0))])
-
-
 def attribute_counts(conn: Connection, wanted: ItemSet, people: Iterable[int] | None = None) -> dict[str, int]:
     """How many attribute values of each data class `wanted` carries, those of its people included (R2).
 
