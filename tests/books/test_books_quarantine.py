@@ -9,10 +9,10 @@ from pathlib import PurePath
 
 import pytest
 from book_writing import DANA, NOW, PANEL, add, open_books, photo
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsee.books import channels, parties, quarantine, world
+from unsee.books import agreements, channels, parties, quarantine, world
 from unsee.books.database import Books
 from unsee.core.channels import Channel
 from unsee.core.errors import AlreadyExists, NotFound, WrongState
@@ -81,6 +81,7 @@ def test_nothing_is_quarantined_at_first(books: Books) -> None:
         assert channels.taken_in_through(conn) == {}
 
 
+@settings(deadline=None)
 @given(
     batches=st.lists(st.tuples(st.integers(1, 3), st.booleans(), st.booleans()), max_size=5),
 )
@@ -88,8 +89,8 @@ def test_quarantine_takes_away_and_release_gives_back_and_neither_permits_more(t
     path = shutil.copy(template, tmp_path_factory.mktemp("law") / "books.sqlite")
     books = open_books(path)
     with books.write() as tx:
-        parties.draft_agreement(tx, PAPER, person=DANA)
-        parties.move_agreement(tx, PAPER.id, AgreementStatus.APPROVED, person=DANA, note="")
+        agreements.draft(tx, PAPER, person=DANA)
+        agreements.move(tx, PAPER.id, AgreementStatus.APPROVED, person=DANA, note="")
     barred, number = ItemSet(), 0
     for size, held, released in batches:
         with books.write() as tx:

@@ -42,7 +42,7 @@ def test_sums_over_a_set_are_sums_over_its_rows(conn: Connection, built_corpus: 
     people = {row[1] for row in mine if row[1] is not None}
     chosen = ItemSet(wanted)
     assert items.size_of(conn, chosen) == sum(row[2] for row in mine)
-    assert items.people_in(conn, chosen) == people == set(items.subjects_of_items(conn, chosen).values())
+    assert set(items.people_in(conn, chosen)) == people == set(items.subjects_of_items(conn, chosen).values())
     values = conn.exec_driver_sql("SELECT item_id, data_class FROM item_attributes").fetchall()
     counts = Counter(data_class for item, data_class in values if item in wanted)
     values = conn.exec_driver_sql("SELECT subject_no, data_class FROM subject_attributes").fetchall()
