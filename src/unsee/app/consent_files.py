@@ -38,8 +38,9 @@ _STATES: Final = {
     "refused": ConsentState.WITHDRAWN,
 }
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_PLAIN_TIME: Final = r"^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
 _PLACE: Final = re.compile(r"[A-Za-z]{2}(-[A-Za-z0-9]{1,8})*")
-_RELEASE: Final = re.compile(r"[0-9a-f]{64}|written|")
+_RELEASE: Final = "[0-9a-f]{64}|written|"
 _NONE: Final = np.iinfo(np.int64).min
 
 Value = TypeVar("Value")
@@ -223,15 +224,15 @@ class _Reading:
         look.wrong("said_at", said > self.now, "it lies in the future")
         look.wrong("valid_until", (ends != _NONE) & (ends < begins), "it ends before it begins")
         places, place = look.column("jurisdiction", _places)
-        records, record = look.column("record_id", _record_id)
-        releases, release = look.column("release_sha256", _release)
+        records = look.texts("record_id", lambda t: pc.less_equal(pc.utf8_length(t), MAX_RECORD_ID), _record_id)
+        releases = look.texts("release_sha256", lambda t: pc.match_substring_regex(t, f"^({_RELEASE})$"), _release)
         good = ~bad & (combos >= 0)
         no = np.array([c.state is ConsentState.WITHDRAWN for c in self.combos] or [False])[np.maximum(combos, 0)]
         begins, ends = np.where(no, said, begins), np.where(no | (ends == _NONE), NO_END, ends)
         place_codes = np.array([self.places.setdefault(p or (), len(self.places)) for p in places])[place]
         columns = (chunk.lines, person + self._name_count, combos, said, begins, ends, place_codes)
         self._parts.append(tuple(np.asarray(column[good], dtype=np.int64) for column in columns))
-        self._texts.append(tuple(_spread(v, i[good]) for v, i in ((records, record), (releases, release))))
+        self._texts.append((records.filter(pa.array(good)), releases.filter(pa.array(good))))
         self._names.append(pa.array([name or bytes(32) for name in names], type=subjects.PSEUDONYM))
         self._name_count += len(names)
         self.done.rows += int(good.sum())
@@ -242,11 +243,11 @@ class _Reading:
         parts = [np.concatenate(c) for c in zip(*self._parts, strict=True)] if self._parts else [empty] * 7
         texts = [pa.concat_arrays(t) for t in zip(*self._texts, strict=True)] if self._texts else [_text([])] * 2
         names = pa.concat_arrays(self._names) if self._names else pa.array([], type=subjects.PSEUDONYM)
-        mine = names.take(pa.array(parts[1]))
-        unique = pc.unique(mine)
-        people = pc.index_in(mine, value_set=unique).to_numpy(zero_copy_only=False).astype(np.int64)
-        lines, _index, combos, said, begins, ends, places = parts
-        return _Rows(lines, people, unique, combos, said, begins, ends, places, texts[0], texts[1])
+        self._parts, self._texts, self._names = [], [], []
+        lines, index, combos, said, begins, ends, places = parts
+        coded = names.take(pa.array(index)).dictionary_encode()
+        people = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        return _Rows(lines, people, coded.dictionary, combos, said, begins, ends, places, texts[0], texts[1])
 
     def _combos_of(self, look: _Look) -> Numbers:
         """For each row the number of its combo; -1 where a part of it is wrong."""
@@ -255,7 +256,7 @@ class _Reading:
             look.column("state", _state),
             look.column("notice", str),
             look.column("basis", _basis),
-            look.column("release_sha256", lambda text: bool(_release(text))),
+            look.filled("release_sha256"),
         ]
         key = np.zeros(len(look.bad), dtype=np.int64)
         for values, index in parts:
@@ -303,10 +304,20 @@ class _Look:
     bad: npt.NDArray[np.bool_]
     problems: list[Problem]
 
-    def column(self, name: str, parse: Callable[[str], Value]) -> tuple[list[Value | None], Numbers]:
-        """Each distinct text of a column, parsed once (None: wrong), and for each row the index of its own."""
+    def column(
+        self, name: str, parse: Callable[[str], Value], *, but: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[list[Value | None], Numbers]:
+        """Each distinct text of a column, parsed once (None: wrong), and for each row the index of its own.
+
+        Args:
+            but: rows whose text the caller understands already; it stands as an empty one here.
+        """
         array = self.chunk.columns.get(name)
-        coded = (array if array is not None else _text([""] * len(self.bad))).dictionary_encode()
+        if array is None:
+            array = pa.repeat(pa.scalar(""), len(self.bad))
+        elif but is not None and but.any():
+            array = pc.if_else(pa.array(but), "", array)
+        coded = array.dictionary_encode()
         index = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         values: list[Value | None] = []
         for at, text in enumerate(coded.dictionary.to_pylist()):
@@ -320,8 +331,28 @@ class _Look:
 
     def times(self, name: str, *, last: bool) -> Numbers:
         """A column of days or times as UTC seconds; `last`: a day stands for its last second; none is `_NONE`."""
-        values, index = self.column(name, lambda text: _time(text, last=last))
-        return np.array([_NONE if v is None else v for v in values], dtype=np.int64)[index]
+        array = self.chunk.columns.get(name)
+        found, spelled = plain_seconds(array) if array is not None else (None, None)
+        values, index = self.column(name, lambda text: _time(text, last=last), but=spelled)
+        other = np.array([_NONE if v is None else v for v in values], dtype=np.int64)[index]
+        return other if found is None or spelled is None else np.where(spelled, found, other)
+
+    def texts(self, name: str, good: Callable[[pa.Array], pa.Array], parse: Callable[[str], str]) -> pa.Array:
+        """A column as it is; of the rows that are not good `parse` says what is wrong."""
+        array = self.chunk.columns.get(name)
+        if array is None:
+            return pa.repeat(pa.scalar(""), len(self.bad))
+        fine = good(array).to_numpy(zero_copy_only=False)
+        if not fine.all():
+            self.column(name, parse, but=fine)
+        return array
+
+    def filled(self, name: str) -> tuple[list[Any], Numbers]:
+        """Whether a row has a text in a column, as `column` would answer it."""
+        array = self.chunk.columns.get(name)
+        if array is None:
+            return [False, True], np.zeros(len(self.bad), dtype=np.int64)
+        return [False, True], pc.not_equal(array, "").to_numpy(zero_copy_only=False).astype(np.int64)
 
     def wrong(self, name: str, rows: npt.NDArray[np.bool_], what: str) -> None:
         """Report a problem for each of these rows that has none yet."""
@@ -341,7 +372,8 @@ class _Writing:
 
     def write(self, keep: npt.NDArray[np.bool_]) -> None:
         rows, names = self.rows, self.rows.names
-        row_of, said = self._words(subjects.known(self.tx.conn, self.done.source, names)[rows.people])
+        numbers = subjects.known(self.tx.conn, self.done.source, names)
+        row_of, said = self._words(numbers[rows.people])
         recorded = pc.any(pc.not_equal(rows.records, "")).as_py()
         if recorded:
             against = consent_writing.contradicting(self.tx.conn, said, rows.records.take(pa.array(row_of)))
@@ -349,10 +381,14 @@ class _Writing:
                 keep[row] = False
                 what = "it is on record already, with other words"
                 self.done.problems.append(Problem(int(rows.lines[row]), "record_id", what))
-        people, index = np.unique(rows.people[keep], return_inverse=True)
-        numbers, self.done.new_people = subjects.numbers(self.tx, self.done.source, names.take(pa.array(people)))
-        who = np.zeros(len(rows.lines), dtype=np.int64)
-        who[keep] = numbers[index]
+        here = np.zeros(len(names), dtype=bool)
+        here[rows.people[keep]] = True
+        people = np.flatnonzero(here)
+        number = np.zeros(len(names), dtype=np.int64)
+        number[people], self.done.new_people = subjects.numbers(
+            self.tx, self.done.source, names.take(pa.array(people)), known=numbers[people]
+        )
+        who = number[rows.people]
         kept = keep[row_of]
         row_of = row_of[kept]
         said = replace(said.take(kept), subjects=who[row_of])
@@ -364,8 +400,8 @@ class _Writing:
         )
         for places, code in self.reading.places.items():
             for place in places:
-                here = ItemSet(np.unique(who[keep & (rows.places == code)]).astype(np.uint32))
-                self.done.residents[place] = self.done.residents.get(place, 0) + residents.add(self.tx, place, here)
+                there = ItemSet(np.unique(who[keep & (rows.places == code)]).astype(np.uint32))
+                self.done.residents[place] = self.done.residents.get(place, 0) + residents.add(self.tx, place, there)
 
     def _words(self, who: Numbers) -> tuple[Numbers, Said]:
         """Every word of every row, and which row it is of: rows with several purposes say several words."""
@@ -447,9 +483,19 @@ def _record_id(text: str) -> str:
 
 
 def _release(text: str) -> str:
-    if not _RELEASE.fullmatch(text):
+    if not re.fullmatch(_RELEASE, text):
         raise ValueError("it is no SHA-256 in hexadecimal, lower case")
     return text
+
+
+def plain_seconds(texts: pa.Array) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Texts such as 2024-02-01T10:00:00Z as UTC seconds, and which texts are such; of the others the seconds mean nothing."""
+    spelled = pc.match_substring_regex(texts, _PLAIN_TIME)
+    try:
+        moments = pc.if_else(spelled, texts, "1970-01-01T00:00:00Z").cast(pa.timestamp("s", "UTC"))
+    except pa.ArrowInvalid:  # there is a day such as 31 February among them: whoever words the error finds it
+        spelled, moments = pa.repeat(False, len(texts)), pa.repeat(0, len(texts))
+    return moments.cast(pa.int64()).to_numpy(), spelled.to_numpy(zero_copy_only=False)
 
 
 def _time(text: str, *, last: bool) -> int:
@@ -466,10 +512,6 @@ def _time(text: str, *, last: bool) -> int:
 
 def _text(values: Sequence[str]) -> pa.Array:
     return pa.array(values, type=pa.string())
-
-
-def _spread(values: Sequence[str | None], index: Numbers) -> pa.Array:
-    return _text([v or "" for v in values]).take(pa.array(index))
 
 
 def _sha256(path: Path) -> str:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
 
 from unsee.app.consent_jsonld import records_of
 from unsee.core.errors import MetadataError
@@ -30,6 +32,7 @@ MAX_FIELD_CHARACTERS: Final = 4_096
 MAX_LINE_BYTES: Final = 16 << 20
 MAX_COLUMNS: Final = 256
 _CHUNK = 100_000
+_BLOCK = 8 << 20
 _AGAIN = "Mend the file and import it again; nothing was kept."
 
 
@@ -128,22 +131,76 @@ def _unknown(name: str) -> str:
 
 
 def _csv(path: Path, report: Report) -> Iterator[Chunk]:
+    """By the block: where nothing is odd it is cut into columns at once, else it goes row by row, and problems are worded."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))  # longer fields are named and refused below
-    with path.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-        except csv.Error as error:
-            raise _broken(f"it is not CSV: {error}", path, 1) from error
+    with path.open("rb") as file:
+        head = file.readline()
+        line = 2
+        if b'"' in head or b"\r" in head.removesuffix(b"\n").removesuffix(b"\r") or not head.strip():
+            file.seek(0)
+            yield from _row_by_row(file, path, None, 1, report)
+            return
+        header = [name.strip() for name in head.decode("utf-8-sig", "surrogateescape").rstrip("\r\n").split(",")]
         require_columns(header, path)
+        while block := file.read(_BLOCK):
+            block += file.readline()
+            columns = _plain(block, header)
+            if columns is not None:
+                lines = np.arange(line, line + len(columns[0]))
+                yield _chunk_of(header, columns, lines, report)
+                line += len(lines)
+            elif b'"' not in block:
+                line += yield from _row_by_row(io.BytesIO(block), path, header, line, report)
+            else:  # a quoted field may go on in the next block
+                file.seek(-len(block), io.SEEK_CUR)
+                yield from _row_by_row(file, path, header, line, report)
+                return
+
+
+def _plain(block: bytes, header: Sequence[str]) -> list[pa.Array] | None:
+    """The columns of whole lines, each of them one row; None where anything is odd."""
+    if b'"' in block or block.count(b"\r") != block.count(b"\r\n"):
+        return None
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(block),
+            arrow_csv.ReadOptions(use_threads=False, column_names=list(header), block_size=len(block) + 1),
+            arrow_csv.ParseOptions(quote_char=False, double_quote=False, ignore_empty_lines=False),
+            arrow_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid:
+        return None
+    rows = block.count(b"\n") + (not block.endswith(b"\n"))
+    return [column.combine_chunks() for column in table.columns] if table.num_rows == rows else None
+
+
+def _row_by_row(
+    file: BinaryIO, path: Path, header: Sequence[str] | None, first: int, report: Report
+) -> Generator[Chunk, None, int]:
+    """The rows of the rest of a file, of which `first` is the first line; how many lines there were.
+
+    Args:
+        header: None: it is the first row.
+    """
+    with io.TextIOWrapper(
+        file, encoding="utf-8-sig" if header is None else "utf-8", errors="surrogateescape", newline=""
+    ) as text:
+        reader = csv.reader(text, strict=True)
+        if header is None:
+            try:
+                header = [name.strip() for name in next(reader, [])]
+            except csv.Error as error:
+                raise _broken(f"it is not CSV: {error}", path, 1) from error
+            require_columns(header, path)
         rows: list[list[str]] = []
         lines: list[int] = []
         while True:
-            line = reader.line_num + 1  # where the row begins; quoted fields may span lines
+            line = first + reader.line_num  # where the row begins; quoted fields may span lines
             try:
                 row = next(reader, None)
             except csv.Error as error:
-                through = f" (lines {line:,} to {reader.line_num:,})" if reader.line_num > line else ""
+                last = first + reader.line_num - 1
+                through = f" (lines {line:,} to {last:,})" if last > line else ""
                 report(Problem(line, "", f"it is not CSV: {error}{through}"))
                 continue
             if row is None:
@@ -157,6 +214,7 @@ def _csv(path: Path, report: Report) -> Iterator[Chunk]:
             elif row:  # an empty line holds nothing that could be lost
                 report(Problem(line, "", f"the row has {len(row)} fields, the header {len(header)}"))
         yield _chunk(header, rows, lines, report)
+        return reader.line_num
 
 
 Lines = Callable[[Path, Report], Iterator[tuple[int, Mapping[str, Any]]]]
@@ -251,7 +309,7 @@ def _parquet(path: Path, report: Report) -> Iterator[Chunk]:
             yield _chunk_of(names, columns, lines, report)
 
 
-def _text_column(column: pa.Array, name: str, path: Path) -> list[str]:
+def _text_column(column: pa.Array, name: str, path: Path) -> list[str] | pa.Array:
     """One column of a Parquet batch as text; bytes that are no UTF-8 become lone surrogates, which `_chunk_of` finds."""
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -264,7 +322,12 @@ def _text_column(column: pa.Array, name: str, path: Path) -> list[str]:
         column = column.cast(pa.string())
     elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise _broken(f"the column holds {kind}, which is neither text nor a time", path, field=name)
-    raw = column.cast(pa.large_binary()).to_pylist()
+    raw = column.cast(pa.large_binary())
+    try:
+        return raw.cast(pa.string()).fill_null("")
+    except pa.ArrowInvalid:
+        pass
+    raw = raw.to_pylist()
     return [value.decode("utf-8", "surrogateescape") if value else "" for value in raw]
 
 
@@ -274,13 +337,13 @@ def _chunk(header: Sequence[str], rows: Sequence[Sequence[str]], lines: Sequence
 
 
 def _chunk_of(
-    names: Sequence[str], columns: Sequence[Sequence[str]], lines: npt.NDArray[np.int64], report: Report
+    names: Sequence[str], columns: Sequence[Sequence[str] | pa.Array], lines: npt.NDArray[np.int64], report: Report
 ) -> Chunk:
     good = np.ones(len(lines), dtype=bool)
     arrays: dict[str, pa.Array] = {}
     for name, column in zip(names, columns, strict=True):
         try:
-            array = pa.array(column, type=pa.string())
+            array = column if isinstance(column, pa.Array) else pa.array(column, type=pa.string())
         except UnicodeEncodeError:
             wrong = [_no_utf8(value) for value in column]
             for row, what in enumerate(wrong):

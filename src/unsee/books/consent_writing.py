@@ -71,7 +71,7 @@ def _not_on_record(conn: Connection, said: Said) -> Numbers:
     """Which rows of `said` are new, each once, sorted so that those which can share a row lie together."""
     if not len(said):
         return np.empty(0, dtype=np.int64)
-    people = np.unique(said.subjects)
+    people = _distinct(said.subjects)
     since, until = int(said.said_at.min()), int(said.said_at.max())
     found = []
     for start in range(0, len(people), _AT_ONCE):
@@ -81,6 +81,12 @@ def _not_on_record(conn: Connection, said: Said) -> Numbers:
         found.append(mine[_fresh(said.take(mine).columns, present.columns)])
     rows = np.concatenate(found)
     return rows if len(found) == 1 else rows[_order(said.take(rows))]
+
+
+def _distinct(numbers: Numbers) -> Numbers:
+    """Each once, ascending; several times as fast as numpy's own."""
+    ascending = np.sort(numbers)
+    return ascending[_changes([ascending])]
 
 
 def _order(words: Said) -> Numbers:
@@ -164,18 +170,22 @@ def _add_records(tx: Tx, subjects: Numbers, row_of: Numbers, ids: pa.Array, rele
     own = np.flatnonzero(pc.or_(pc.not_equal(ids, ""), pc.not_equal(releases, "")).to_numpy(zero_copy_only=False))
     # In the order of the table's key, a database appends.
     own = own[np.lexsort((row_of[own], subjects[own]))]
-    rows = zip(
-        subjects[own].tolist(),
-        row_of[own].tolist(),
-        ids.take(pa.array(own)).to_pylist(),
-        releases.take(pa.array(own)).to_pylist(),
-        strict=True,
-    )
     bulk.insert(
         tx,
         consent_records,
         ("subject_no", "consent_no", "record_id", "release_sha256"),
-        ((who, row, name, digest or None) for who, row, name, digest in rows),
+        (
+            (who, row, name, digest or None)
+            for at in range(0, len(own), _AT_ONCE)
+            for some in [own[at : at + _AT_ONCE]]
+            for who, row, name, digest in zip(
+                subjects[some].tolist(),
+                row_of[some].tolist(),
+                ids.take(pa.array(some)).to_pylist(),
+                releases.take(pa.array(some)).to_pylist(),
+                strict=True,
+            )
+        ),
     )
 
 
@@ -222,7 +232,7 @@ def _under(conn: Connection, wanted: pa.Array) -> tuple[Numbers, Numbers, Number
 
 def _words_in(conn: Connection, rows: Numbers, subjects: Numbers) -> Said:
     """The words that lie in these rows under these persons."""
-    words, held = read(conn, people=np.unique(subjects))
+    words, held = read(conn, people=_distinct(subjects))
     names = held << 32 | words.subjects
     order = np.argsort(names)
     return words.take(order[np.searchsorted(names[order], rows << 32 | subjects)])
