@@ -268,7 +268,7 @@ def why(ws: Workspace, item: int, purpose: str) -> Why:
         one = ItemSet([item])
         facts = world.as_of(conn, now)
         refusals = decide(purpose, one, facts, today=now.date()).refusals
-        holding = [d.id for d in training.all_datasets(conn) if item in d.items]
+        holding = sorted(d.id for d in training.all_datasets(conn) if item in d.items)
         reached = closure([Node("dataset", name) for name in holding], training.all_edges(conn))
         destroyed = {m.id: m.destroyed_by for m in training.all_models(conn)}
     return Why(
