@@ -24,6 +24,7 @@ from unsee.app.consent_files import import_file
 from unsee.app.workspace import Workspace, create
 from unsee.books import consents as book
 from unsee.books import residents
+from unsee.books import subjects as people
 from unsee.books.schema import consents as table
 from unsee.books.schema import residents as places
 from unsee.books.schema import subjects
@@ -310,6 +311,38 @@ def test_what_is_exported_and_imported_elsewhere_stands_as_it_stood(ws: Workspac
     export(there, again, lines=lines)
     assert sorted(again.getvalue().splitlines()) == sorted(out.getvalue().splitlines())
     assert take(ws, path).new == 0, "and at home nothing of it is new"
+
+
+@pytest.mark.parametrize("people_at_once", [1, 2])
+def test_an_export_in_blocks_of_people_is_the_export_at_once(
+    ws: Workspace, quick: Path, monkeypatch: pytest.MonkeyPatch, people_at_once: int
+) -> None:
+    registry.add_source(
+        ws,
+        "other",
+        title="Other",
+        kind="panel",
+        issuer="Panel GmbH",
+        collected_on=date(2024, 1, 1),
+        data_classes=["photo"],
+        geography="IE",
+        legacy=False,
+    )
+    other = SourceId("other")
+    take(ws, write(quick / "list.csv", GOOD[:2]))
+    import_file(ws, write(quick / "other.csv", GOOD[3:]), source=other, person=DANA)
+    take(ws, write(quick / "later.csv", [["p-4", *GOOD[1][1:7], "r-4", ""]]))
+    whole = {}
+    for source in (None, PANEL, other):
+        out = StringIO()
+        assert export(ws, out, source=source, lines=True) == {None: 4, PANEL: 3, other: 1}[source]
+        whole[source] = out.getvalue()
+    assert set(whole[None].splitlines()) == {*whole[PANEL].splitlines(), *whole[other].splitlines()}
+    monkeypatch.setattr(people, "_AT_ONCE", people_at_once)
+    for source, text in whole.items():
+        out = StringIO()
+        export(ws, out, source=source, lines=True)
+        assert out.getvalue() == text
 
 
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")  # within rdflib itself

@@ -71,11 +71,22 @@ def numbers(tx: Tx, source_id: SourceId, pseudonyms: pa.Array, *, known: Numbers
     return answer, len(new)
 
 
-def pseudonyms(conn: Connection, wanted: ItemSet) -> Iterator[tuple[int, bytes]]:
-    """The pseudonym of each person in `wanted`, by number. Cost: all people are read, as a stream."""
-    for no, name in driver_rows(conn, sa.select(table.c.no, table.c.pseudonym).order_by(table.c.no)):
-        if no in wanted:
-            yield no, bytes(name)
+def blocks(conn: Connection, source_id: SourceId | None = None) -> Iterator[dict[int, tuple[int, bytes]]]:
+    """Everybody, of one source or all, by number and a block at a time: the number of their source, and their pseudonym.
+
+    Raises:
+        NotFound: there is no such source.
+    """
+    wanted = source_no(conn, source_id) if source_id is not None else None
+    last = int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.no), 0))).scalar_one())
+    for first in range(1, last + 1, _AT_ONCE):
+        # The source is chosen here: asked for it, SQLite would go through all of its people for each block.
+        here = table.c.no.between(first, first + _AT_ONCE - 1)
+        rows = driver_rows(
+            conn, sa.select(table.c.no, table.c.source_no, table.c.pseudonym).where(here).order_by(table.c.no)
+        )
+        if block := {no: (of, bytes(name)) for no, of, name in rows if wanted is None or of == wanted}:
+            yield block
 
 
 def _all(conn: Connection, where: sa.ColumnElement[bool]) -> tuple[pa.Array, Numbers]:
