@@ -487,3 +487,13 @@ def test_an_interrupted_apply_says_that_the_same_command_resumes(
     assert "The same command resumes" in said.err
     assert unsee("apply", PLAN, "--confirm", OKCUPID, "--workers", "1").code == 0
     assert unsee("verify", "order-0001", "--workers", "1").code == 0
+
+
+def test_r35_the_report_on_sharing_repeats_the_conflict(small: Corpus, unsee: Unsee) -> None:
+    said = unsee("disclosures", "report", "--source", OKCUPID, "--json")
+    assert "cleo" in {path["person"] for path in said.document["conflicts"]}
+    assert (
+        "CONFLICT    cleo declared an interest (equity) in OkCupid"
+        in unsee("disclosures", "report", "--source", OKCUPID).out
+    )
+    assert unsee("disclosures", "report", "--source", PANEL, "--json").document["conflicts"] == []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unsee.cli.output import DAY, as_person, command, done, open_workspace, print_json, say, table
-from unsee.core.ids import PersonId, RecipientId
+from unsee.cli.output import DAY, as_person, command, done, open_workspace, print_json, say, show_conflicts, table
+from unsee.core.ids import PersonId, RecipientId, SourceId
 
 if TYPE_CHECKING:
     from unsee.core.sharing import Instruction
@@ -262,10 +262,14 @@ def disclosures_list(source: str | None, to: str | None, readings: bool, workspa
 def disclosures_report(source: str, workspace: str | None, as_json: bool) -> None:
     """Who got something of a source or of models made from it; or that the register shows nobody, and since when."""
     from unsee.app.disclosures import described, report
+    from unsee.app.interests import conflicts
 
-    found = report(open_workspace(workspace), source)
+    ws = open_workspace(workspace)
+    found = report(ws, source)
+    declared = conflicts(ws, SourceId(source))
     if as_json:
-        print_json({"schema": "unsee/disclosures-report/1", **found.as_json()})
+        paths = [path.as_json() for path in declared]
+        print_json({"schema": "unsee/disclosures-report/1", **found.as_json(), "conflicts": paths})
         return
     for obtained in found.obtained:
         who, got = obtained.recipient, obtained.received
@@ -276,6 +280,7 @@ def disclosures_report(source: str, workspace: str | None, as_json: bool) -> Non
             say(f"  {described(one)}")
     for sentence in found.sentences():
         say(sentence)
+    show_conflicts(declared)
 
 
 def instruction_line(one: Instruction) -> str:
