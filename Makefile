@@ -50,7 +50,7 @@ bench: $(STAMP)  ## Speed against peers and the physical limit, as ratios of one
 
 lock:  ## Renew requirements/lock.txt (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --extra report --extra postgres --extra dev pyproject.toml requirements/lock.in -o requirements/lock.txt
+	  --custom-compile-command "make lock" --extra report --extra stores --extra dev --extra fuzz pyproject.toml requirements/lock.in -o requirements/lock.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" src/unsee_verify/pyproject.toml -o requirements/verify.txt
 

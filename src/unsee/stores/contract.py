@@ -18,14 +18,17 @@ from unsee.core.ids import StoreId
 class Member:
     """One member as a listing shows it.
 
-    `stamp` changes when the member's bytes are replaced (for files: size, mtime and inode). It is opaque to callers: equal
-    stamps mean "not touched since", and `erase` compares them.
+    `stamp` changes when the member's bytes are replaced (for files: size, mtime and inode; for rows: a digest of the row). It is
+    opaque to callers: equal stamps mean "not touched since", and `erase` compares them. It SHOULD stay when other members go.
     """
 
     object: str
     selector: str
     size_bytes: int
     stamp: str
+    sample: str = ""
+    """What the readers of the format hand out together: members of one object with the same sample, not empty, are one (the `.jpg`
+    and the `.json` of a WebDataset sample). Where one goes, the others go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class Kept:
 
     selector: str
     reason: str
+    held: bool = False
+    """A rule of the place forbids it for now (Object Lock, a legal hold): nothing failed, and nothing was erased. The reason says
+    until when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,16 @@ class HeldVersion:
 
     name: str
     removable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RawPart:
+    """One stretch of what a store keeps, as it lies there. `pieces` are read before the next part is asked for."""
+
+    where: str
+    """A file, page, version or key, in words that a person finds it by."""
+    pieces: Iterator[bytes]
+    """Its bytes in order, in pieces of at most a few megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +145,7 @@ class Store(Protocol):
         """
 
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
-        """The present stamp of each member, None where it is absent. MUST NOT read the bytes."""
+        """The present stamp of each member, None where it is absent. SHOULD NOT read the bytes where the format has another way."""
 
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
         """Take the members out of the object.
@@ -145,6 +161,16 @@ class Store(Protocol):
 
     def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
         """Look again with fresh eyes: nothing cached, nothing remembered from `erase`."""
+
+    def raw(self) -> Iterator[RawPart | Skipped]:
+        """Everything that this store keeps and can reach, as it lies there: what the format's reader shows and what it does not.
+
+        Old versions, free pages, slack, side-cars, left-over temporary files: whatever may hold an erased byte. The search for
+        residue runs over it. What cannot be read so MUST be yielded as `Skipped` with its reason, never left out.
+
+        Raises:
+            StoreUnreachable: the root is not there.
+        """
 
     def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
         """Remove those of the objects that hold nothing any more, and what that leaves empty above them; the names removed.

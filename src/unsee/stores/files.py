@@ -9,15 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from unsee.core.errors import PathEscape, StoreError
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
-from unsee.stores import beneath, overwriting, removal
-from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, Residue, Skipped, Target
+from unsee.stores import beneath, overwriting, rawfiles, removal
+from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
 from unsee.stores.names import ROOT, below, component, components, spell
+from unsee.stores.options import know, truth
 from unsee.stores.removal import kind, look_at, stamp, why
 
 DEEPEST = 2048
@@ -182,6 +183,10 @@ class FileStore:
                     left.append(Residue(selector, where if stat.S_ISREG(seen.st_mode) else f"{where}: {kind(seen)}"))
         return tuple(left)
 
+    def raw(self) -> Iterator[RawPart | Skipped]:
+        """Every file, whatever it is called, what waits half overwritten included."""
+        return rawfiles.parts(self.location)
+
     def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
         """Remove directories that are empty, and the directories above that this empties, never the root."""
         gone: list[str] = []
@@ -221,6 +226,16 @@ class FileStore:
                 f"{self.id}: {object_name!r} cannot be looked at: {why(error)}.",
                 next_step="Give unsee the permission to search this directory, or mend the disk, and try again.",
             ) from error
+
+
+def open_files(id: StoreId, location: str, options: Mapping[str, str]) -> FileStore:
+    """Opens stores of kind `files`.
+
+    Raises:
+        InvalidValue: an option is unknown or holds what it cannot hold.
+    """
+    know(options, kind="files", known={"overwrite"})
+    return FileStore(id, location, overwrite=truth(options, "overwrite"))
 
 
 def _read(directory: int, name: bytes, limit_bytes: int | None) -> bytes:

@@ -60,7 +60,7 @@ def overwrite(directory: int, names: Sequence[bytes]) -> dict[bytes, OSError]:
                 try:
                     file = _open_for_writing(directory, name)
                     files.append((name, file))
-                    _zero(file)
+                    zero(file)
                 except OSError as error:
                     failed[name] = error
             for name, file in files:
@@ -87,7 +87,8 @@ def _open_for_writing(directory: int, name: bytes) -> int:
         return os.open(name, os.O_WRONLY | flags, dir_fd=directory)
 
 
-def _zero(file: int) -> None:
+def zero(file: int) -> None:
+    """Write zeros over the data of an open file; holes stay holes. The caller flushes."""
     size, position = os.fstat(file).st_size, 0
     while position < size:
         try:

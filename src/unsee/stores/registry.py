@@ -6,18 +6,17 @@ An entry point's name is the kind; it loads a callable `(id, location, options) 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Protocol
 
-from unsee.core.errors import InvalidValue, NotFound, StoreError
+from unsee.core.errors import NotFound, StoreError
 from unsee.core.ids import StoreId
 from unsee.stores.contract import Store
-from unsee.stores.files import FileStore
 
 GROUP = "unsee.stores"
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
-_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Opener(Protocol):
@@ -37,10 +36,11 @@ def open_store(id: StoreId, kind: str, location: str, options: Mapping[str, str]
     Raises:
         NotFound: no such kind; the error lists the kinds.
         InvalidValue: an option is unknown or holds what it cannot hold.
+        MissingExtra: the kind needs a library that is not installed.
         StoreError: another package offers the kind, and it cannot be loaded.
     """
     if kind in _BUILT_IN:
-        return _BUILT_IN[kind](id, location, options)
+        return _built_in(kind)(id, location, options)
     for point in entry_points(group=GROUP, name=kind):
         try:
             opener: Opener = point.load()
@@ -59,20 +59,16 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
 
 
-def _files(id: StoreId, location: str, options: Mapping[str, str]) -> Store:
-    _know(options, kind="files", known={"overwrite"})
-    spelled = options.get("overwrite", "false")
-    if spelled.casefold() not in _TRUTH:
-        raise InvalidValue(f"overwrite={spelled[:40]!r} is neither true nor false.", next_step="Write true or false.")
-    return FileStore(id, location, overwrite=_TRUTH[spelled.casefold()])
+def _built_in(kind: str) -> Opener:
+    """The opener of a built-in kind; its module, and the library it needs, are imported only now.
+
+    Raises:
+        MissingExtra: the library is not installed.
+    """
+    module, _, name = _BUILT_IN[kind].partition(":")
+    opener: Opener = getattr(import_module(module), name)
+    return opener
 
 
-def _know(options: Mapping[str, str], *, kind: str, known: set[str]) -> None:
-    if unknown := sorted(set(options) - known):
-        raise InvalidValue(
-            f"Stores of kind {kind!r} have no option {unknown[0][:80]!r}.",
-            next_step="Options: " + ", ".join(sorted(known)) + ".",
-        )
-
-
-_BUILT_IN: Mapping[str, Opener] = MappingProxyType({"files": _files})
+_BUILT_IN: Mapping[str, str] = MappingProxyType({"files": "unsee.stores.files:open_files"})
+"""Kind to `module:function`. The function is an `Opener`."""
