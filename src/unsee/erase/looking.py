@@ -11,12 +11,15 @@ from unsee.core.errors import StoreError
 from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
 from unsee.match.pictures import DEFAULT_LIMITS, Picture, Unreadable, document, examine
-from unsee.stores.contract import Member, Store
+from unsee.stores.contract import Member, ReadsMany, Store, read_many
 
 _INLINE = 8
 """Fewer units than this are done before worker processes have started."""
 BATCH = 64
 """Members a unit: few enough to keep workers even, many enough that handing units over costs nothing."""
+_TOGETHER = 8_192
+"""The same, of stores that go through a whole object to read some of its members."""
+_VANISHED = "it went away while the store was read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +59,37 @@ def look(store: Store, members: Iterable[Member], *, workers: int) -> Iterator[S
 
 
 def _batches(store: Store, members: Iterable[Member]) -> Iterator[_Batch]:
+    size = _TOGETHER if isinstance(store, ReadsMany) else BATCH
     waiting: list[Member] = []
     for member in members:
-        waiting.append(member)
-        if len(waiting) == BATCH:
+        if len(waiting) == size or (waiting and waiting[0].object != member.object):
             yield _Batch(store, tuple(waiting))
             waiting = []
+        waiting.append(member)
     if waiting:
         yield _Batch(store, tuple(waiting))
 
 
 def _look(batch: _Batch) -> list[Seen]:
-    return [_look_at(batch.store, member) for member in batch.members]
-
-
-def _look_at(store: Store, member: Member) -> Seen:
+    """Each member of the batch once; what the store does not give back was not there any more."""
+    by_selector = {member.selector: member for member in batch.members}
+    seen: list[Seen] = []
+    object_name = batch.members[0].object
     try:
-        data = store.read(member.object, member.selector, limit_bytes=DEFAULT_LIMITS.max_bytes)
+        for selector, data in read_many(
+            batch.store, object_name, list(by_selector), limit_bytes=DEFAULT_LIMITS.max_bytes
+        ):
+            seen.append(_examined(batch.store, by_selector.pop(selector), data))
     except StoreError as error:
-        return Seen(store.id, member, None, None, error.message)
+        seen.extend(Seen(batch.store.id, member, None, None, error.message) for member in by_selector.values())
+        return seen
+    seen.extend(Seen(batch.store.id, member, None, None, _VANISHED) for member in by_selector.values())
+    return seen
+
+
+def _examined(store: Store, member: Member, data: bytes | StoreError) -> Seen:
+    if isinstance(data, StoreError):
+        return Seen(store.id, member, None, None, data.message)
     digest = hashlib.sha256(data).digest()
     try:
         return Seen(store.id, member, digest, examine(data))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from unsee.core.errors import StoreError
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
 
@@ -181,3 +182,34 @@ class Store(Protocol):
 
     def history(self, object_name: str) -> tuple[HeldVersion, ...]:
         """Versions, snapshots and backups of the object that this store knows of and that still hold bytes."""
+
+
+@runtime_checkable
+class ReadsMany(Protocol):
+    """Offered by stores in which reading members one by one costs more than reading them together: tables, compressed shards."""
+
+    def read_many(
+        self, object_name: str, selectors: Sequence[str], *, limit_bytes: int | None = None
+    ) -> Iterator[tuple[str, bytes | StoreError]]:
+        """The bytes of many members of one object, each once, in whatever order is cheapest; or why one cannot be read.
+
+        MUST go through the object once, however many selectors there are, and hold no more than a few members at a time.
+
+        Raises:
+            PathEscape: a name leads out of the store.
+            StoreUnreachable: the root is not there.
+        """
+
+
+def read_many(
+    store: Store, object_name: str, selectors: Sequence[str], *, limit_bytes: int | None = None
+) -> Iterator[tuple[str, bytes | StoreError]]:
+    """The bytes of many members, by the store's own way where it has one, otherwise one by one."""
+    if isinstance(store, ReadsMany):
+        yield from store.read_many(object_name, selectors, limit_bytes=limit_bytes)
+        return
+    for selector in selectors:
+        try:
+            yield selector, store.read(object_name, selector, limit_bytes=limit_bytes)
+        except StoreError as error:
+            yield selector, error
