@@ -1,10 +1,17 @@
 """Functions that the fault helper imports by name."""
 
+import ctypes
+import mmap
 import os
+import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
 
 
 def write_files(place: str) -> None:
@@ -54,3 +61,87 @@ def hang(place: str) -> None:
 
 def leave(place: str) -> None:
     os._exit(3)
+
+
+def write_by_c(place: str) -> int:
+    """No hook of Python sees the write."""
+    file = os.open(f"{place}/a", os.O_WRONLY | os.O_CREAT, 0o600)
+    ctypes.CDLL(None).write(file, b"whole", 5)
+    os.close(file)
+    return 5
+
+
+def write_a_table(place: str) -> None:
+    parquet.write_table(pa.table({"n": range(3000)}), f"{place}/table", row_group_size=1000)
+
+
+def write_a_data_set(place: str) -> None:
+    import lance  # here, as a store's opener does
+
+    lance.write_dataset(pa.table({"n": [4, 5]}), f"{place}/set", mode="append")
+
+
+def write_in_threads_and_children(place: str) -> None:
+    threads = [threading.Thread(target=(Path(place) / str(n)).touch) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    subprocess.run(["/bin/mkdir", f"{place}/child"], check=True)
+
+
+def write_to_nobody(place: str) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"words")
+    os.read(reading, 5)
+    Path("/dev/null").write_bytes(b"words")
+    Path("/proc/self/comm").write_text("words")
+    os.memfd_create("words")
+    Path(f"{place}/old").read_bytes()
+    os.write(2, b"")
+
+
+def send(place: str) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        here.sendall(b"words")
+
+
+def try_again(place: str) -> str:
+    for n in range(2):
+        try:
+            (Path(place) / str(n)).write_text("x")
+        except OSError as error:
+            return f"{error.strerror}, then {(Path(place) / 'again').write_text('whole')}"
+    return "no fault"
+
+
+def map_memory(place: str) -> None:
+    with (Path(place) / "old").open("r+b") as file:
+        file.truncate(4096)
+        with mmap.mmap(file.fileno(), 4096) as memory:
+            memory[:5] = b"whole"
+            memory.flush()
+
+
+class Secretive(Exception):
+    """Pickles, but cannot be made again from its arguments."""
+
+    def __init__(self, a, b):
+        super().__init__("cannot be made again")
+
+
+def fail_secretively(place: str) -> None:
+    try:
+        (Path(place) / "a").mkdir()
+    except OSError:
+        raise Secretive(1, 2) from None
+
+
+def leave_a_child_behind(place: str) -> None:
+    child = os.fork()
+    if child == 0:
+        time.sleep(0.3)
+        (Path(place) / "late").touch()
+        os._exit(0)
+    (Path(place) / "a").touch()

@@ -6,7 +6,7 @@ The helper is a fresh interpreter with one thread, so forking it is safe and che
 process has. Modules that the function imports while it runs are imported anew in each child; import them at the top of the module.
 
 What the hooks cannot see: calls made by C code on its own, such as the writes inside one `sqlite3` commit or one Arrow
-`write_table`. The kill comes before or after them. Of SQLite it is known that a commit is all or nothing.
+`write_table`. The kill comes before or after them. `unsee.testing.syscalls` sees them all.
 
 ::
 
@@ -96,7 +96,20 @@ def run_killed_at(
     Raises:
         ChildFailed: the function raised, hung, or ended otherwise.
     """
-    return _helper().run(function, n, when, watched, timeout_s)
+    outcome: Killed | Completed = in_helper(_fork, function, n, when, watched, timeout_s)
+    return outcome
+
+
+def in_helper(work: Callable[..., object], function: Callable[[], object], *request: object) -> Any:
+    """`work(function, *request)`, run in the single-threaded helper process, where forking is safe and cheap; what it returns.
+
+    Args:
+        work: a top-level function. It returns a picklable value; text means that the test's `function` failed, and how.
+        function: picklable.
+    Raises:
+        ChildFailed: `work` returned text, or the helper ended.
+    """
+    return _helper().run(work, function, request)
 
 
 def kill_everywhere(
@@ -156,15 +169,13 @@ class _Helper:
         self.requests = Connection(down[1], readable=False)
         self.answers = Connection(up[0], writable=False)
 
-    def run(
-        self, function: Callable[[], object], n: int, when: When, watched: frozenset[str], timeout_s: float
-    ) -> Killed | Completed:
+    def run(self, work: Callable[..., object], function: Callable[[], object], request: tuple[object, ...]) -> object:
         with self.lock:
-            pickle.dumps(function)  # what cannot be sent is said before half of the request is on its way
-            self.requests.send((str(Path.cwd()), list(sys.path), n, when, watched, timeout_s))
-            self.requests.send(function)
+            pickle.dumps((function, request))  # what cannot be sent is said before half of the request is on its way
+            self.requests.send((str(Path.cwd()), list(sys.path)))
+            self.requests.send((work, function, request))
             try:
-                answer: Killed | Completed | str = self.answers.recv()
+                answer: object = self.answers.recv()
             except EOFError:
                 raise ChildFailed("the helper process ended") from None
         if isinstance(answer, str):
@@ -197,17 +208,17 @@ def _serve(requests_fd: int, answers_fd: int) -> None:
     requests, answers = Connection(requests_fd, writable=False), Connection(answers_fd, readable=False)
     while True:
         try:
-            where, path, *request = requests.recv()
+            where, path = requests.recv()
         except EOFError:
             return
         sys.path[:] = path
         os.chdir(where)
         try:
-            function = requests.recv()
+            work, function, request = requests.recv()
         except Exception:
             answers.send("the function cannot be loaded in another process:\n" + traceback.format_exc())
             continue
-        answers.send(_fork(function, *request))
+        answers.send(work(function, *request))
 
 
 def _fork(
