@@ -70,5 +70,11 @@ def _built_in(kind: str) -> Opener:
     return opener
 
 
-_BUILT_IN: Mapping[str, str] = MappingProxyType({"files": "unsee.stores.files:open_files"})
+_BUILT_IN: Mapping[str, str] = MappingProxyType(
+    {
+        "faiss": "unsee.stores.vectors.store:open_faiss",
+        "files": "unsee.stores.files:open_files",
+        "usearch": "unsee.stores.vectors.store:open_usearch",
+    }
+)
 """Kind to `module:function`. The function is an `Opener`."""
