@@ -2,12 +2,13 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from unsee.stores.files import FileStore
-from unsee.stores.names import components, unspell
+from unsee.stores.names import components, spell, unspell
 from unsee.testing.stores import StoreContract, store_id
 
 
@@ -36,6 +37,8 @@ class FileHarness:
         ("people/leads-out/deeper", "alpha.jpg"),
     )
 
+    local = True
+
     def __init__(self, *, overwrite):
         self.overwrite = overwrite
 
@@ -57,6 +60,17 @@ class FileHarness:
     def raw_finds(self, store, marker):
         files = [path for path in Path(store.location).rglob("*") if path.is_file()]
         return [str(path) for path in files if marker in path.read_bytes()]
+
+    def foreign_contents(self, store):
+        """As a training job reads a folder: every file whose name and directories do not begin with a dot."""
+        found = {}
+        for above, inner, names in os.walk(os.fsencode(store.location)):
+            inner[:] = [name for name in inner if not name.startswith(b".")]
+            place = os.path.relpath(above, os.fsencode(store.location)).split(b"/")
+            for name in names:
+                with suppress(FileNotFoundError), open(os.path.join(above, name), "rb") as file:  # noqa: PTH118, PTH123
+                    found["/".join(spell(part) for part in place), spell(name)] = file.read()
+        return found
 
     def take_root_away(self, store):
         shutil.move(store.location, store.location + "-unmounted")

@@ -20,19 +20,19 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import pickle
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from unsee.testing.faults import ChildFailed, Completed, Killed, When, in_helper
+from unsee.testing.processes import Outcome
 from unsee.testing.tracing import Decision, NotTraceable, Stop, Tracer, require_x86_64_linux, stop_at_writes
 
-__all__ = ["Failed", "fail_at_every_system_call", "kill_at_every_system_call", "system_calls"]
+__all__ = ["Failed", "fail_at_every_system_call", "kill_at_every_system_call", "run_slowly", "stride", "system_calls"]
 _TRIES: Final = 5
 
 
@@ -58,6 +58,24 @@ def system_calls(function: Callable[[], object], *, timeout_s: float = 60.0) -> 
     """
     done: Completed = in_helper(_traced, function, 0, None, timeout_s)
     return done.calls
+
+
+def run_slowly(function: Callable[[], object], *, pause_s: float, timeout_s: float = 60.0) -> tuple[str, ...]:
+    """Run `function()` to its end with a pause before each system call that writes, so that others see each state between them.
+
+    Raises:
+        ChildFailed: as `system_calls`.
+    """
+    done: Completed = in_helper(_traced, function, 0, None, timeout_s, pause_s)
+    return done.calls
+
+
+def stride(calls: int, most: int) -> int:
+    """An `every` with which about `most` of so many calls are tried: 1, or a prime that divides no pattern of the calls."""
+    every = -(-calls // most)
+    while every > 1 and any(every % divisor == 0 for divisor in range(2, every)):
+        every += 1
+    return max(every, 1)
 
 
 def kill_at_every_system_call(
@@ -134,12 +152,12 @@ def _killed(
 
 
 def _traced(
-    function: Callable[[], object], n: int, fault: When | int | None, timeout_s: float
+    function: Callable[[], object], n: int, fault: When | int | None, timeout_s: float, pause_s: float = 0.0
 ) -> Killed | Completed | Failed | str:
     """In the helper: one run, with a fault at its n-th call; text where the run is no test."""
     try:
         require_x86_64_linux()
-        return _Run(function, n, fault).result(timeout_s)
+        return _Run(function, n, fault, pause_s).result(timeout_s)
     except NotTraceable as error:
         return str(error)
 
@@ -147,8 +165,8 @@ def _traced(
 class _Run:
     """One child, traced to its end."""
 
-    def __init__(self, function: Callable[[], object], n: int, fault: When | int | None) -> None:
-        self.function, self.n, self.fault = function, n, fault
+    def __init__(self, function: Callable[[], object], n: int, fault: When | int | None, pause_s: float) -> None:
+        self.function, self.n, self.fault, self.pause_s = function, n, fault, pause_s
         self.calls: list[str] = []
         self.hung = False
 
@@ -185,6 +203,7 @@ class _Run:
 
     def decide(self, stop: Stop) -> Decision:
         self.calls.append(stop.call)
+        time.sleep(self.pause_s)
         if len(self.calls) != self.n or self.fault is None:
             return "run"
         if isinstance(self.fault, int):
@@ -201,14 +220,14 @@ class _Run:
         written = os.pread(report, os.fstat(report).st_size, 0)
         if not written:
             return f"the child said nothing and ended with status {status}"
-        modules, returned, raised, words = pickle.loads(written)  # noqa: S301  from our own child
-        _import_too(modules)
+        outcome = Outcome.read(written)
+        _import_too(outcome.modules)
         if reached and isinstance(self.fault, int):
-            return Failed(self.n, self.calls[self.n - 1], self.fault, returned, raised)
-        return Completed(tuple(self.calls)) if raised is None else "the function failed:\n" + words
+            return Failed(self.n, self.calls[self.n - 1], self.fault, outcome.returned, outcome.raised)
+        return Completed(tuple(self.calls)) if outcome.raised is None else "the function failed:\n" + outcome.words
 
 
-def _import_too(modules: list[str]) -> None:
+def _import_too(modules: Sequence[str]) -> None:
     """What the function imported while it ran, for the children to come."""
     for name in modules:
         if name not in sys.modules:
@@ -219,26 +238,5 @@ def _import_too(modules: list[str]) -> None:
 def _live(function: Callable[[], object], waiting: int, report: int) -> NoReturn:
     """The child's life."""
     os.read(waiting, 1)
-    before = set(sys.modules)
-    returned: object = None
-    raised: BaseException | None = None
-    words = ""
-    try:
-        stop_at_writes()
-        returned = function()
-    except BaseException as error:
-        raised, words = error, traceback.format_exc()
-    modules = [name for name in sys.modules if name not in before]
-    os.write(report, _pickled(modules, returned, raised, words))
+    os.write(report, Outcome.of(function, first=stop_at_writes))
     os._exit(0)
-
-
-def _pickled(modules: list[str], returned: object, raised: BaseException | None, words: str) -> bytes:
-    """What cannot be pickled is replaced by words that say so."""
-    try:
-        whole = pickle.dumps((modules, returned, raised, words))
-        pickle.loads(whole)  # noqa: S301  exceptions whose arguments differ from their constructor's fail only here
-    except Exception:
-        failed = ChildFailed(words or f"the function returned {returned!r}, which cannot be pickled")
-        return pickle.dumps((modules, None, failed, str(failed)))
-    return whole
