@@ -75,6 +75,7 @@ _BUILT_IN: Mapping[str, str] = MappingProxyType(
         "faiss": "unsee.stores.vectors.store:open_faiss",
         "files": "unsee.stores.files:open_files",
         "usearch": "unsee.stores.vectors.store:open_usearch",
+        "vault": "unsee.stores.vault:open_vault",
     }
 )
 """Kind to `module:function`. The function is an `Opener`."""
