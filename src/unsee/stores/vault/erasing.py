@@ -1,7 +1,7 @@
 """Erasing from a vault: keys first, then what need not stay.
 
-A kill before the key is overwritten leaves everything as it was; after it, nothing that can be read. The same call then finishes: it
-notes the key as destroyed, and removes ciphertext where D4 cannot be claimed.
+A kill before the key is overwritten leaves everything as it was; after it, nothing that can be read. The same call then finishes:
+it notes the key as destroyed, and removes ciphertext where D4 cannot be claimed.
 """
 
 from __future__ import annotations

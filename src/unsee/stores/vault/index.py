@@ -1,8 +1,8 @@
 """What one object holds, in a small SQLite database beside its files: which selectors, of what size, whose.
 
-A row is written before its file gets its name, and deleted after the file is gone: there is no file without a row, but there may be a
-row without its file after a kill. Reading a member does not need the index; listing, and knowing whether an order takes all of a
-source's or a person's members, does, and costs the same for all sizes of photos.
+A row is written before its file gets its name, and deleted after the file is gone: there is no file without a row, but there may
+be a row without its file after a kill. Reading a member does not need the index; listing does, and so does knowing whether an order
+takes all of a source's or a person's members.
 """
 
 from __future__ import annotations
@@ -97,8 +97,10 @@ class Index:
             )
 
     def adopt(self, found: Sequence[tuple[Row, bytes]]) -> None:
-        """Write rows made from headers, each with the id of its person's key. Who the person is a header does not say: what is sealed
-        for the same person later gets a key of its own."""
+        """Write rows made from headers, each with the id of its person's key.
+
+        Who the person is a header does not say: what is sealed for the same person later gets a key of its own.
+        """
         known = {slot for (slot,) in self.conn.execute("SELECT slot FROM people")} | {NOBODY}
         people = {row.person: key_id for row, key_id in found if row.person not in known}
         self.add(

@@ -127,7 +127,10 @@ def lives(location: str, object_name: str) -> list[Life]:
 def names_in(location: str, directory_name: str) -> list[str]:
     """The entries of a directory by name; none where it is not there."""
     with beneath.directory(location, directory_name) as directory:
-        return sorted(os.listdir(directory)) if directory is not None else []
+        if directory is None:
+            return []
+        with os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries)
 
 
 def open_file(location: str, directory_name: str, name: str) -> int | None:

@@ -1,8 +1,8 @@
 """The key ring: one file of slots of a fixed size, so that a key can be overwritten where it lies.
 
 A slot is a sector of 512 bytes with a checksum, and is written by one call: what tears a write tears at sectors, so no write to one
-slot can harm another. The first sector says whose ring it is, the next 127 are the register of copies that were made of the ring, the
-rest are keys, numbered from 0. A key's sector holds it wrapped; a destroyed key's sector holds zeros in that place.
+slot can harm another. The first sector says whose ring it is, the next 127 are the register of copies that were made of the ring,
+the rest are keys, numbered from 0. A key's sector holds it wrapped; a destroyed key's sector holds zeros in that place.
 
 Every change is made under a lock of the file (flock(2)). Readers take none: a slot is read by one call too.
 """
@@ -204,7 +204,9 @@ class OpenRing:
         """
         for number, key_id in wanted:
             if number >= len(self):
-                raise StoreError(f"The key ring {self.path} has no slot {number}: it is another ring, or an older copy.")
+                raise StoreError(
+                    f"The key ring {self.path} has no slot {number}: it is another ring, or an older copy."
+                )
             found = self._any(number)
             if found is not None and found.key_id != key_id:
                 raise StoreError(f"Slot {number} of the key ring {self.path} holds another key.")

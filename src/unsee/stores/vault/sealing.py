@@ -1,8 +1,8 @@
 """Writing members into a vault.
 
-Order, so that a kill anywhere leaves nothing readable that nobody knows of: keys into the ring and flushed; the encrypted files into
-`sealing/` and flushed; their rows into the index; then the files get their names. What a killed call leaves in `sealing/` the next
-one removes. Plain text is never written.
+Order, so that a kill anywhere leaves nothing readable that nobody knows of: keys into the ring and flushed; the encrypted files
+into `sealing/` and flushed; their rows into the index; then the files get their names. What a killed call leaves in `sealing/` the
+next one removes. Plain text is never written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unsee.core.errors import InvalidValue, StoreError, WrongState
 from unsee.stores import beneath
@@ -38,7 +38,10 @@ from unsee.stores.vault.wrapping import KeyWrapper
 
 @dataclass(frozen=True, slots=True)
 class ToSeal:
-    """A member to be: its plain text in pieces of any size, and whose it is (any bytes that stand for the person; empty: nobody known)."""
+    """A member to be: its plain text in pieces of any size, and whose it is.
+
+    `person` is any bytes that stand for somebody; empty where nobody is known.
+    """
 
     selector: str
     pieces: Iterable[bytes]
@@ -65,7 +68,7 @@ def seal(
                     f"There is a member {member.selector!r} in {object_name!r} already.",
                     next_step="Members are sealed once; erase it first, or choose another name.",
                 )
-        people = _People(life, source_key, rows, keys, wrapper, now)
+        people = _People(life, source_key, rows, keys, wrapper, now=now)
         written = [_write(life, member, people, source_key) for member in members]
         _flush(life, written)
         keys.flush()
@@ -106,11 +109,12 @@ def adopt(life: Life, selector: str) -> tuple[index.Row, bytes] | None:
 
 def sweep(life: Life) -> None:
     """Remove what a killed sealing left; under the lock nobody else is sealing."""
-    with beneath.directory(life.location, f"{life.name}/{layout.SEALING}") as directory:
-        if directory is not None:
-            for name in os.listdir(directory):
+    sealing = f"{life.name}/{layout.SEALING}"
+    if left := layout.names_in(life.location, sealing):
+        with beneath.directory(life.location, sealing) as directory:
+            for name in left:
                 os.unlink(name, dir_fd=directory)
-            os.fsync(directory)
+        layout.flush_directory(life.location, sealing)
 
 
 def _judge(directory: str, name: str, life: Life) -> tuple[index.Row, bytes] | None:
@@ -123,7 +127,10 @@ def _judge(directory: str, name: str, life: Life) -> tuple[index.Row, bytes] | N
         return None
     finally:
         os.close(file)
-    if index.file_of(header.selector).hex() != name or (header.source_slot, header.source_key) != (life.slot, life.key_id):
+    if index.file_of(header.selector).hex() != name or (header.source_slot, header.source_key) != (
+        life.slot,
+        life.key_id,
+    ):
         return None
     return adopt(life, header.selector)
 
@@ -147,29 +154,31 @@ def _life(location: str, object_name: str, keys: OpenRing, wrapper: KeyWrapper, 
     return life, key
 
 
+@dataclass(slots=True)
 class _People:
     """The keys of the people of one source, made where they are new."""
 
-    def __init__(
-        self, life: Life, source_key: bytes, rows: index.Index, keys: OpenRing, wrapper: KeyWrapper, now: int
-    ) -> None:
-        self._life, self._source_key, self._rows = life, source_key, rows
-        self._keys, self._wrapper, self._now = keys, wrapper, now
-        self.fresh: list[tuple[bytes, int, bytes]] = []
-        """Digest, slot and id of the keys that were made, for the index."""
-        self._known: dict[bytes, tuple[int, bytes, bytes]] = {b"": (NOBODY, NO_KEY, b"")}
+    life: Life
+    source_key: bytes
+    rows: index.Index
+    keys: OpenRing
+    wrapper: KeyWrapper
+    now: int
+    fresh: list[tuple[bytes, int, bytes]] = field(default_factory=list)
+    """Digest, slot and id of the keys that were made, for the index."""
+    known: dict[bytes, tuple[int, bytes, bytes]] = field(default_factory=lambda: {b"": (NOBODY, NO_KEY, b"")})
 
     def key(self, person: bytes) -> tuple[int, bytes, bytes]:
         """Slot, id and key."""
-        if person not in self._known:
-            self._known[person] = self._look_up(hmac.digest(self._source_key, b"unsee person" + person, "sha256"))
-        return self._known[person]
+        if person not in self.known:
+            self.known[person] = self._look_up(hmac.digest(self.source_key, b"unsee person" + person, "sha256"))
+        return self.known[person]
 
     def _look_up(self, digest: bytes) -> tuple[int, bytes, bytes]:
-        found = self._rows.person(digest)
-        if found is not None and self._keys.live(*found):
-            return (*found, self._keys.key(*found, self._wrapper))
-        slot, key = self._keys.add(Kind.PERSON, self._wrapper, now=self._now, parent=self._life.slot)
+        found = self.rows.person(digest)
+        if found is not None and self.keys.live(*found):
+            return (*found, self.keys.key(*found, self.wrapper))
+        slot, key = self.keys.add(Kind.PERSON, self.wrapper, now=self.now, parent=self.life.slot)
         self.fresh.append((digest, slot.number, slot.key_id))
         return slot.number, slot.key_id, key
 

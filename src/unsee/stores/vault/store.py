@@ -27,11 +27,11 @@ from unsee.stores.vault.wrapping import KeyWrapper, open_wrapper
 LIMITS: tuple[str, ...] = (
     "Copies of the photos in plain that lie or lay elsewhere are not reached by destroying a key: other stores of the books are, "
     "file systems that held them before they were sealed are not.",
-    'A copy of the key ring that was made without "unsee vault backup-keys" (a backup or snapshot of its disk) is not known here, and '
-    "would open every copy of the photos.",
+    'A copy of the key ring that was made without "unsee vault backup-keys" (a backup or snapshot of its disk) is not known '
+    "here, and would open every copy of the photos.",
     "A process that had unwrapped a key can use it until it ends; keys may have reached swap space or a memory dump.",
-    "Where a person keeps other photos in the vault, single photos go by removing their ciphertext: copies of the vault keep it, and "
-    "the key stays.",
+    "Where a person keeps other photos in the vault, single photos go by removing their ciphertext: copies of the vault keep "
+    "it, and the key stays.",
     "A solid-state disk may keep an old block of the key ring that no program can address.",
     "Names of objects, sizes and the number of photos stand in the vault in plain.",
 )
@@ -57,7 +57,9 @@ class VaultStore:
             in_place = root is not None and overwriting.in_place(os.fstat(root).st_dev)
         best = (Gone.D3 if self.overwrite and in_place else Gone.D2) if against else Gone.D4
         if Path(self.keys).resolve().parent == Path(self.location).resolve().parent:
-            against.append("The key ring lies beside the vault: a backup that takes both keeps the keys with the photos.")
+            against.append(
+                "The key ring lies beside the vault: a backup that takes both keeps the keys with the photos."
+            )
         return Capability("vault", best, keeps_history=False, limits=(*against, *LIMITS))
 
     def wrapper(self) -> KeyWrapper:
@@ -113,8 +115,8 @@ class VaultStore:
 
         Raises:
             PathEscape: the name leads out of the store.
-            StoreError: it is not there, is larger than `limit_bytes`, was changed, cut, swapped with another, or its key is destroyed or
-                cannot be unwrapped.
+            StoreError: it is not there, is larger than `limit_bytes`, was changed, cut, swapped with another, or its key is
+                destroyed or cannot be unwrapped.
         """
         component(selector)
         try:
@@ -182,8 +184,8 @@ class VaultStore:
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
         """Destroy keys where the targets are all that a source or a person has here, remove ciphertext where they are not.
 
-        D4 is claimed when every erased member lost a key of which no copy is known. Then the ciphertext of a whole source is left to
-        `tidy`. Otherwise the ciphertext is removed now, and D2 or D3 claimed.
+        D4 is claimed when every erased member lost a key of which no copy is known. Then the ciphertext of a whole source is left
+        to `tidy`. Otherwise the ciphertext is removed now, and D2 or D3 claimed.
 
         Cost: the index is asked for each target; the keys take one flush, whatever they sealed.
         """
@@ -219,7 +221,9 @@ class VaultStore:
             for selector in selectors:
                 where = self._where(keys, object_name, selector) or half.get(selector)
                 if where is None and back:
-                    where = f"key {back[0].hex()} of this object was destroyed and is in the key ring again: any copy opens"
+                    where = (
+                        f"key {back[0].hex()} of this object was destroyed and is in the key ring again: any copy opens"
+                    )
                 if where:
                     left.append(Residue(selector, where))
         return tuple(left)
@@ -246,7 +250,9 @@ class VaultStore:
                 if file is None:
                     continue
                 try:
-                    found[parse(os.pread(file, HEADER_BYTES, 0)).selector] = "ciphertext of a sealing that did not finish"
+                    found[parse(os.pread(file, HEADER_BYTES, 0)).selector] = (
+                        "ciphertext of a sealing that did not finish"
+                    )
                 except Unsound:
                     continue  # killed before the header was written: it holds nothing
                 finally:

@@ -1,8 +1,8 @@
 """Who keeps the master key, under which the keys of the ring are wrapped.
 
-`file:PATH` is built in: 32 bytes in a file that only its owner reads. Other packages add a scheme (`kms:…`) by the entry point group
-`unsee.key_wrappers`: the entry point's name is the scheme, and it loads a callable that takes what follows the colon and returns a
-`KeyWrapper`. There is no wrapper that starts a command: keys would pass through pipes and process lists.
+`file:PATH` is built in: 32 bytes in a file that only its owner reads. Other packages add a scheme (`kms:…`) by the entry point
+group `unsee.key_wrappers`: the entry point's name is the scheme, and it loads a callable that takes what follows the colon and
+returns a `KeyWrapper`. There is no wrapper that starts a command: keys would pass through pipes and process lists.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class KeyWrapper(Protocol):
         """
 
     def escrow(self) -> str:
-        """Where else a key, or its wrapped form, may be kept, as a clause ("the provider keeps … for 30 days"); empty where nowhere.
+        """Where else a key or its wrapped form may be kept, as a clause ("the provider keeps … for 30 days"); else empty.
 
         While it says something, destroying a slot is never called the destruction of the key (R8).
         """
@@ -141,6 +141,4 @@ def open_wrapper(spelled: str) -> KeyWrapper:
             ) from error
         return make(rest)
     known = sorted({"file", *(point.name for point in entry_points(group=GROUP))})
-    raise InvalidValue(
-        f"There is no key wrapper {scheme[:40]!r}.", next_step="Schemes: " + ", ".join(known) + "."
-    )
+    raise InvalidValue(f"There is no key wrapper {scheme[:40]!r}.", next_step="Schemes: " + ", ".join(known) + ".")
