@@ -73,6 +73,8 @@ class Erased:
     kept: tuple[Kept, ...]
     gone: Gone
     """The step that the store checked for `erased`."""
+    notes: tuple[str, ...] = ()
+    """What else this took with it, as sentences: versions that can no longer be read, indexes that were dropped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,279 @@
+"""Lance datasets and LanceDB tables: each dataset is an object, each row a member.
+
+The location is a directory that holds datasets (`*.lance`; a LanceDB database is one), at any depth, or is a dataset itself (object
+`.`). `rows` says how rows are named. `erasing` says in which order rows go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unsee.core.errors import StoreError
+from unsee.core.evidence import Gone
+from unsee.core.ids import StoreId
+from unsee.stores import rawfiles, rows
+from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
+from unsee.stores.lance import erasing, tables
+from unsee.stores.lance.tables import Trouble
+from unsee.stores.rows import RowShape
+
+LIMITS: tuple[str, ...] = (
+    "Versions that no tag holds can no longer be read after an erasure, nor detached ones; those erased with are named.",
+    "A tagged version keeps its number and its tag and loses the rows; it loses its indexes too.",
+    "Every index of a dataset is built again when rows go; where that fails, too few rows for one, it is dropped and named.",
+    "A dataset with branches, a shallow clone, and the source of a shallow clone in the same store are not erased from; clones "
+    "elsewhere are not seen and would lose their files.",
+    "Nobody else may write to the dataset meanwhile: files of a commit in progress are swept away.",
+    "A reader that holds an old version open gets an error for files that are gone, never other bytes, and has to open it again.",
+    "Blobs that a row only refers to, outside the dataset, are not touched.",
+    "A dataset that lost its last row stays, with its name and its columns.",
+    "The blocks of removed files hold their bytes until the file system reuses or trims them.",
+    "Snapshots, backups and replicas of the file system are not seen and not touched.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LanceStore:
+    """A directory of Lance datasets as a store. With `keep_tags`, tagged versions stay readable without the rows."""
+
+    id: StoreId
+    location: str
+    shape: RowShape = field(default_factory=RowShape)
+    keep_tags: bool = True
+
+    def capability(self) -> Capability:
+        """D2: what is removed is unlinked, not overwritten."""
+        return Capability(kind="lance", best_gone=Gone.D2, keeps_history=self.keep_tags, limits=LIMITS)
+
+    def scan(self) -> Iterator[Member | Skipped]:
+        """Every row of the newest version of every dataset, in the order that they lie in. Reads the data, for size and stamp.
+
+        Memory: a batch of 16 MB, and the names of one dataset's rows. Rows of one name are one member, shown by the first.
+        """
+        for found in tables.find(self.location):
+            if isinstance(found, Skipped):
+                yield found
+                continue
+            try:
+                yield from self._members(found)
+            except Trouble as trouble:
+                yield Skipped(found, "", str(trouble))
+
+    def _members(self, object_name: str) -> Iterator[Member | Skipped]:
+        path = tables.place(self.location, object_name)
+        if path is None:
+            return
+        dataset = tables.opened(path)
+        shape = tables.resolved(dataset, self.shape)
+        seen: set[str] = set()
+        nameless = 0
+        for batch in tables.batches(dataset, shape, data=True):
+            nameless += shape.nameless(batch)
+            for selector, data in shape.views(batch):
+                if selector not in seen:
+                    seen.add(selector)
+                    yield Member(object_name, selector, len(data), rows.stamp(data))
+        if nameless:
+            yield Skipped(object_name, "", shape.why_nameless(nameless))
+
+    def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
+        """The data of one row.
+
+        Raises:
+            PathEscape: the name leads out of the store.
+            StoreError: it is not there, is larger than `limit_bytes`, or cannot be read.
+        """
+        for _, data in self.read_many(object_name, [selector], limit_bytes=limit_bytes):
+            if isinstance(data, StoreError):
+                raise data
+            return data
+        raise self._absent(object_name, selector)
+
+    def read_many(
+        self, object_name: str, selectors: Sequence[str], *, limit_bytes: int | None = None
+    ) -> Iterator[tuple[str, bytes | StoreError]]:
+        """The data of many rows in one pass, in the order that they lie in; then those that are not there."""
+        waiting = dict.fromkeys(selectors)
+        try:
+            for selector, data in self._rows(object_name, selectors):
+                if selector not in waiting:
+                    continue
+                del waiting[selector]
+                if limit_bytes is not None and len(data) > limit_bytes:
+                    yield (
+                        selector,
+                        StoreError(f"{self.id}: {selector!r} in {object_name!r} is larger than {limit_bytes:,} bytes."),
+                    )
+                else:
+                    yield selector, bytes(data)
+        except Trouble as trouble:
+            for selector in waiting:
+                yield selector, self._error(object_name, trouble)
+            return
+        for selector in waiting:
+            yield selector, self._absent(object_name, selector)
+
+    def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
+        """The digest of each row's data. Reads the data of the rows asked for; without a key, of all.
+
+        Raises:
+            StoreError: the dataset cannot be read.
+        """
+        try:
+            found = self._stamps(object_name, selectors)
+        except Trouble as trouble:
+            raise self._error(object_name, trouble) from trouble
+        return [found.get(selector) for selector in selectors]
+
+    def _stamps(self, object_name: str, selectors: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        wanted = set(selectors)
+        for selector, data in self._rows(object_name, selectors):
+            if selector in wanted and selector not in found:
+                found[selector] = rows.stamp(data)
+        return found
+
+    def _rows(self, object_name: str, selectors: Sequence[str]) -> Iterator[tuple[str, memoryview]]:
+        path = tables.place(self.location, object_name)
+        if path is None or not selectors:
+            return
+        dataset = tables.opened(path)
+        shape = tables.resolved(dataset, self.shape)
+        for batch in tables.batches(dataset, shape, selectors=selectors, data=True):
+            yield from shape.views(batch)
+
+    def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
+        """Take the rows out of the newest version, of every tagged one, and of every file; remove all other versions.
+
+        Rows of a name that is absent from the newest version go from the tagged ones too, and deleted rows that still lie in a
+        fragment, whoever deleted them. One trouble keeps all targets: the dataset is one unit.
+
+        Cost: the key column (without a key, the data) of the newest and each tagged version; the data of targets with a stamp; the
+        fragments that hold rows that go are read and written once for all versions that share them; the indexes are built again.
+        Memory: some batches of 16 MB. Disk: what is rewritten lies there twice until the end.
+        """
+        wanted: dict[str, Target] = {}
+        kept: dict[str, Kept] = {}
+        for target in targets:
+            if wanted.setdefault(target.selector, target) != target:
+                kept[target.selector] = Kept(target.selector, "it is listed twice, with different stamps")
+        try:
+            path = tables.place(self.location, object_name)
+            left = {selector: target for selector, target in wanted.items() if selector not in kept}
+            if path is None or not left:
+                return Erased((), tuple(left), tuple(kept.values()), Gone.D2)
+            done = self._erase(path, object_name, left)
+        except Trouble as trouble:
+            done = Erased(
+                (), (), tuple(Kept(selector, str(trouble)) for selector in wanted if selector not in kept), Gone.D2
+            )
+        return replace(done, kept=(*done.kept, *kept.values())) if kept else done
+
+    def _erase(self, path: Path, object_name: str, wanted: dict[str, Target]) -> Erased:
+        head = tables.opened(path)
+        shape = tables.resolved(head, self.shape)
+        if (refused := erasing.refusal(path, head, self._others(object_name))) is not None:
+            return Erased((), (), tuple(Kept(selector, refused) for selector in wanted), Gone.D2)
+        changed = self._changed(object_name, wanted)
+        kept = tuple(Kept(selector, "it changed after it was listed") for selector in changed)
+        names = wanted.keys() - set(changed)
+        if not names:
+            return Erased((), (), kept, Gone.D2)
+        world = erasing.look(path, head, shape, names, keep_tags=self.keep_tags)
+        if world.work():
+            erasing.carry_out(world, shape, names)
+        erased = tuple(selector for selector in wanted if selector in world.rows)
+        absent = tuple(selector for selector in wanted if selector in names and selector not in world.rows)
+        return Erased(erased, absent, kept, Gone.D2, tuple(world.notes))
+
+    def _changed(self, object_name: str, wanted: dict[str, Target]) -> list[str]:
+        stamped = [selector for selector, target in wanted.items() if target.stamp is not None]
+        now = self._stamps(object_name, stamped)
+        return [selector for selector in stamped if now.get(selector, wanted[selector].stamp) != wanted[selector].stamp]
+
+    def _others(self, object_name: str) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for other in tables.find(self.location):
+            if isinstance(other, str) and other != object_name:
+                with suppress(Trouble, StoreError):
+                    if (path := tables.place(self.location, other)) is not None:
+                        found[other] = path
+        return found
+
+    def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
+        """Which names have rows in any version, or deleted rows that still lie in a fragment, through the library's reader.
+
+        Raises:
+            StoreError: a version cannot be read; not seeing is not the same as not there.
+        """
+        found: dict[tuple[str, str], None] = {}
+        try:
+            path = tables.place(self.location, object_name)
+            if path is None:
+                return ()
+            head = tables.opened(path)
+            for version in reversed(tables.versions(head)):
+                where = "current" if version == head.version else f"version {version}"
+                dataset = tables.opened(path, version)
+                shape = tables.resolved(dataset, self.shape)
+                hits = tables.locate(dataset, shape, selectors)
+                dead = tables.still_deleted(dataset, shape, selectors)
+                found.update(dict.fromkeys((selector, where) for selector in selectors if selector in hits))
+                found.update(
+                    dict.fromkeys((selector, f"deleted rows of {where}") for selector in selectors if selector in dead)
+                )
+        except Trouble as trouble:
+            raise self._error(object_name, trouble) from trouble
+        return tuple(Residue(selector, where) for selector, where in found)
+
+    def raw(self) -> Iterator[RawPart | Skipped]:
+        """Every file of every version: data, deletions, indexes, manifests, transactions, and files that no version names."""
+        return rawfiles.parts(self.location)
+
+    def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
+        """Nothing: an empty dataset still holds its columns, its configuration and its tags."""
+        del object_names
+        return ()
+
+    def history(self, object_name: str) -> tuple[HeldVersion, ...]:
+        """Old versions, with the tags that hold them, detached ones and branches.
+
+        Raises:
+            StoreError: they cannot be listed.
+        """
+        try:
+            path = tables.place(self.location, object_name)
+            if path is None:
+                return ()
+            head = tables.opened(path)
+            return tuple(self._history(path, head))
+        except Trouble as trouble:
+            raise self._error(object_name, trouble) from trouble
+
+    def _history(self, path: Path, head: Any) -> Iterator[HeldVersion]:
+        tags = tables.tags_by_version(head)
+        for version in tables.versions(head):
+            if version != head.version:
+                held = f" (tag {', '.join(tags[version])})" if version in tags else ""
+                yield HeldVersion(f"version {version}{held}", removable=not held)
+        for manifest in tables.detached(path):
+            yield HeldVersion(f"detached version {manifest.stem[1:]}", removable=True)
+        with tables.speaking("its branches cannot be listed"):
+            names = sorted(head.branches.list())
+        for name in names:
+            yield HeldVersion(f"branch {name}", removable=False)
+
+    def _error(self, object_name: str, trouble: Trouble) -> StoreError:
+        return StoreError(
+            f"{self.id}: {object_name!r}: {trouble}.", next_step="Scan the store again to see what is there."
+        )
+
+    def _absent(self, object_name: str, selector: str) -> StoreError:
+        return StoreError(
+            f"{self.id}: there is no row {selector!r} in {object_name!r}.",
+            next_step="Scan the store again to see what is there.",
+        )
