@@ -72,6 +72,7 @@ def _built_in(kind: str) -> Opener:
 
 _BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
+        "delta": "unsee.stores.delta:open_delta",
         "faiss": "unsee.stores.vectors.store:open_faiss",
         "files": "unsee.stores.files:open_files",
         "lance": "unsee.stores.lance:open_lance",

@@ -1,0 +1,277 @@
+"""The store of kind `delta`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from unsee.core.errors import InvalidValue, PathEscape, StoreError
+from unsee.core.evidence import Gone
+from unsee.core.ids import StoreId
+from unsee.stores import beneath, datafiles, rawfiles, rows
+from unsee.stores.contract import (
+    Capability,
+    Erased,
+    HeldVersion,
+    Kept,
+    Member,
+    RawPart,
+    Residue,
+    Skipped,
+    Target,
+)
+from unsee.stores.datafiles import DataFile
+from unsee.stores.delta import erasing
+from unsee.stores.delta import log as logs
+from unsee.stores.delta.files import active_files, all_files, data_file, resolved
+from unsee.stores.delta.log import Log
+from unsee.stores.names import ROOT, below, components
+from unsee.stores.options import know
+from unsee.stores.removal import why
+from unsee.stores.rows import RowShape
+
+SETTLED_S = 3600.0
+LIMITS: tuple[str, ...] = (
+    "Past versions stay readable and read as if the erased rows had never been in them; a program that read the log before and "
+    "still uses it finds files missing.",
+    "Rows in files that a version reads through a deletion vector are kept until the table's own tool rewrites those files.",
+    "A file that no version names and that is younger than the option settled_s is kept: a commit may be under way.",
+    "Tables on object storage, shallow clones and files outside the table's directory are not reached.",
+    "The change feed of versions before the erasure reads without the rows; counts in commit records stay as they were.",
+    "The blocks of removed files hold their bytes until the file system reuses or trims them.",
+    "Snapshots, backups and replicas of the file system are not seen and not touched.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaStore:
+    """Delta tables below a directory; an object is the path of a table (`.` where the location is one itself)."""
+
+    id: StoreId
+    location: str
+    shape: RowShape = field(default_factory=RowShape)
+    settled_s: float = SETTLED_S
+    """Seconds after which a file that no version names is no part of a commit under way."""
+
+    def capability(self) -> Capability:
+        """What it can do, and what it cannot."""
+        return Capability(kind="delta", best_gone=Gone.D2, keeps_history=True, limits=LIMITS)
+
+    def scan(self) -> Iterator[Member | Skipped]:
+        """Every row of the newest version of each table.
+
+        Cost: the keys twice and the data once; without a key the data twice. 8 bytes of memory a row.
+        """
+        beneath.require_root(self.location)
+        for found in self._tables():
+            if isinstance(found, Skipped):
+                yield found
+                continue
+            try:
+                log, shape = self._open(found)
+            except StoreError as error:
+                yield Skipped(found, "", str(error))
+                continue
+            yield from self._members(found, log, shape)
+
+    def _members(self, object_name: str, log: Log, shape: RowShape) -> Iterator[Member | Skipped]:
+        if log.vectored & set(log.active):
+            yield Skipped(object_name, "", "files are read through deletion vectors, which unsee does not read")
+            return
+        reasons: dict[str, str] = {}
+        files: list[DataFile] = []
+        for path, file in active_files(log, shape):
+            if file is None:
+                reasons[path] = f"the data file {path!r} lies outside the table's directory"
+            else:
+                files.append(file)
+        yield from datafiles.members(object_name, files, lambda file, error: reasons.update({file.path: str(error)}))
+        unnamed = 0
+        for file in files:
+            if file.path not in reasons:
+                unnamed += datafiles.nameless(file)
+        if unnamed:
+            reasons[""] = shape.why_nameless(unnamed)
+        yield from (Skipped(object_name, "", reason) for reason in reasons.values())
+
+    def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
+        """The data of the row; of the first one, where several rows have this key.
+
+        Cost: the key column of the row groups that may hold it, then one row group.
+        """
+        for _, data in self.read_many(object_name, [selector], limit_bytes=limit_bytes):
+            if isinstance(data, StoreError):
+                raise data
+            return data
+        raise StoreError(f"{self.id}: there is no row {selector!r} in {object_name!r}.")
+
+    def read_many(
+        self, object_name: str, selectors: Sequence[str], *, limit_bytes: int | None = None
+    ) -> Iterator[tuple[str, bytes | StoreError]]:
+        """As `read`, going through each file once."""
+        waiting = set(selectors)
+        opened = self._at(object_name)
+        if opened is not None:
+            log, shape = opened
+            for _, file in active_files(log, shape):
+                if file is None or not waiting:
+                    continue
+                for selector, data in _wanted(file, waiting):
+                    waiting.discard(selector)
+                    if limit_bytes is not None and len(data) > limit_bytes:
+                        yield selector, StoreError(f"{self.id}: {selector!r} is larger than {limit_bytes:,} bytes.")
+                    else:
+                        yield selector, data
+        for selector in sorted(waiting):
+            yield (
+                selector,
+                StoreError(
+                    f"{self.id}: there is no row {selector!r} in {object_name!r}.",
+                    next_step="Scan the store again to see what is there.",
+                ),
+            )
+
+    def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
+        """A digest of each row's data. Reads the data of the row groups that hold them."""
+        opened = self._at(object_name)
+        seen: dict[str, list[str]] = {}
+        if opened is not None:
+            log, shape = opened
+            for _, file in active_files(log, shape):
+                if file is not None:
+                    for selector, parts in datafiles.stamps(file, datafiles.look(file, set(selectors))).items():
+                        seen.setdefault(selector, []).extend(parts)
+        return [datafiles.member_stamp(seen[s]) if s in seen else None for s in selectors]
+
+    def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
+        """Take the rows out of the newest version and of every past one.
+
+        Cost: the key column of every data file; each file that holds a row is written again without it. Memory: about 64 MB of
+        rows. Disk: the copies beside the old files until the commit.
+        """
+        components(object_name)
+        beneath.require_root(self.location)
+        if not self._is_table(object_name):
+            return Erased((), tuple(dict.fromkeys(t.selector for t in targets)), (), Gone.D2)
+        try:
+            log, shape = self._open(object_name)
+            return erasing.erase(log.table, shape, targets, self.settled_s)
+        except (StoreError, OSError) as error:
+            if isinstance(error, PathEscape):
+                raise
+            reason = str(error) if isinstance(error, StoreError) else why(error)
+            names = dict.fromkeys(t.selector for t in targets)
+            return Erased((), (), tuple(Kept(name, reason) for name in names), Gone.D2)
+
+    def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
+        """Which rows any data file below the table still holds, of whatever version or none.
+
+        Raises:
+            StoreError: the log or a data file cannot be read; not seeing is not the same as not there.
+        """
+        opened = self._at(object_name)
+        if opened is None:
+            return ()
+        log, shape = opened
+        left: dict[tuple[str, str], None] = {}
+        for found in all_files(log):
+            for selector in datafiles.look(data_file(log, shape, found), set(selectors)).selectors():
+                if found.path in log.active:
+                    where = "current"
+                else:
+                    where = f"{found.name}, of " + ("a past version" if found.path is not None else "no version")
+                left[selector, where] = None
+        return tuple(
+            Residue(selector, where) for selector in dict.fromkeys(selectors) for s, where in left if s == selector
+        )
+
+    def raw(self) -> Iterator[RawPart | Skipped]:
+        """Every file below the location: data, log, checkpoints, deletion vectors, left-overs."""
+        return rawfiles.parts(self.location)
+
+    def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
+        """Nothing: an empty table is a table still."""
+        for name in object_names:
+            components(name)
+        return ()
+
+    def history(self, object_name: str) -> tuple[HeldVersion, ...]:
+        """The past versions that the log still has. What `erase` took is in none of them."""
+        opened = self._at(object_name)
+        if opened is None:
+            return ()
+        log, _ = opened
+        return tuple(HeldVersion(f"version {v}", removable=True) for v in log.versions if v < log.version)
+
+    def _tables(self) -> Iterator[str | Skipped]:
+        pending = [ROOT]
+        while pending:
+            object_name = pending.pop()
+            if self._is_table(object_name):
+                yield object_name
+                continue
+            try:
+                with beneath.directory(self.location, object_name) as directory:
+                    if directory is None:
+                        continue
+                    with os.scandir(directory) as entries:
+                        inner = sorted(
+                            e.name for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] not in "._"
+                        )
+            except (OSError, PathEscape) as error:
+                yield Skipped(object_name, "", f"the directory cannot be listed: {why(error)}")
+                continue
+            pending.extend(below(object_name, name) for name in reversed(inner))
+
+    def _is_table(self, object_name: str) -> bool:
+        with beneath.directory(self.location, ROOT if object_name == ROOT else object_name) as directory:
+            if directory is None:
+                return False
+        return os.path.isdir(os.path.join(self._place(object_name), logs.LOG))
+
+    def _place(self, object_name: str) -> str:
+        return os.path.join(os.path.abspath(self.location), *(os.fsdecode(part) for part in components(object_name)))
+
+    def _open(self, object_name: str) -> tuple[Log, RowShape]:
+        log = logs.read(self._place(object_name))
+        return log, resolved(log.table, log, self.shape)
+
+    def _at(self, object_name: str) -> tuple[Log, RowShape] | None:
+        components(object_name)
+        beneath.require_root(self.location)
+        return self._open(object_name) if self._is_table(object_name) else None
+
+
+def _wanted(file: DataFile, waiting: set[str]) -> Iterator[tuple[str, bytes]]:
+    """The data of the first row of each wanted selector in this file."""
+    hits = datafiles.look(file, waiting)
+    first: set[str] = set()
+    for n in sorted(hits.at):
+        group = {row: s for row, s in sorted(hits.at[n].items()) if s not in first and not first.add(s)}  # type: ignore[func-returns-value]
+        one = datafiles.Hits(hits.rows, {n: group})
+        yield from zip((group[row] for row in sorted(group)), datafiles.data_of(file, one), strict=True)
+
+
+def open_store(id: StoreId, location: str, options: Mapping[str, str]) -> DeltaStore:
+    """As `unsee.stores.delta.open_delta`."""
+    know(options, kind="delta", known={*rows.OPTIONS, "settled_s"})
+    return DeltaStore(id, location, rows.options(options), seconds(options, "settled_s", SETTLED_S))
+
+
+def seconds(options: Mapping[str, str], name: str, default: float) -> float:
+    """A number of seconds, 0 or more.
+
+    Raises:
+        InvalidValue: it is none.
+    """
+    spelled = options.get(name)
+    if spelled is None:
+        return default
+    try:
+        value = float(spelled)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise InvalidValue(f"{name}={spelled[:40]!r} is no number of seconds.", next_step="Write 0 or more.")
+    return value
