@@ -123,7 +123,10 @@ def _open(directory: int, name: bytes, object_name: str, *, writing: bool) -> in
                 f"{object_name!r} is a symbolic link.",
                 next_step="Links are never followed. Register the place it points to as a store of its own.",
             ) from None
-        raise
+        if error.errno != errno.EWOULDBLOCK or not stat.S_ISREG(os.stat(name, dir_fd=directory).st_mode):
+            raise
+        # somebody erases in it, alone: wait, as other readers do
+        file = os.open(name, flags & ~os.O_NONBLOCK, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.EINVAL, f"it is {kind(os.stat(name, dir_fd=directory, follow_symlinks=False))}")
