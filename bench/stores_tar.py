@@ -1,9 +1,9 @@
 """WebDataset tar shards: erase 1 %, 10 % and 90 % of the samples, against `cp`, a rewrite by `tarfile` and by `webdataset`.
 
 Eight shards of 25,600 real JPEGs (2 GB) at scale 1, made by webdataset's own writer. Every line leaves the result on the disk, and
-begins with the shards out of the page cache, as far as the system lets them go. `cp` copies everything and erases nothing: it is the
-floor of whatever writes a shard anew, and the reference. The peers write new shards beside the old ones; deleting the old ones, and
-their bytes on the disk, is not in their time. Ours zeroes them (in place), or the old shard (compact).
+begins with the shards out of the page cache, as far as the system lets them go. `cp` copies everything and erases nothing: it is
+the floor of whatever writes a shard anew, and the reference. The peers write new shards beside the old ones; deleting the old ones,
+and their bytes on the disk, is not in their time. Ours writes zeros over the erased bytes, where they lie or in the old shard.
 """
 
 from __future__ import annotations

@@ -98,5 +98,10 @@ def zero(file: int) -> None:
                 return
             raise
         position = min(os.lseek(file, start, os.SEEK_HOLE), size)
-        while start < position:
-            start += os.pwrite(file, _ZEROS[: position - start], start)
+        zero_range(file, start, position)
+
+
+def zero_range(file: int, start: int, end: int) -> None:
+    """Write zeros from `start` up to `end`. The caller flushes."""
+    while start < end:
+        start += os.pwrite(file, _ZEROS[: end - start], start)

@@ -158,11 +158,19 @@ def other_names(file: int) -> int:
     return max(0, os.fstat(file).st_nlink - 1)
 
 
-def replace(location: str, object_name: str, write: Callable[[int, int], None], *, zero: bool = False) -> bool:
+def replace(
+    location: str,
+    object_name: str,
+    write: Callable[[int, int], None],
+    *,
+    zero: bool = False,
+    ranges: Sequence[tuple[int, int]] | None = None,
+) -> bool:
     """Put a new file in the place of a shard: `write(old, new)` fills it from two descriptors; whether zeros reached the old bytes.
 
     Keeps mode and owner. When this returns the new file is on the disk. With `zero`, and on a file system that writes in place,
     the old file's bytes are overwritten before it is removed, and True is returned, but for a file that somebody has open.
+    Where only some stretches of it must go, `ranges` (start, end) names them, and the rest is left to the file system.
 
     Raises:
         OSError: the file is gone (ENOENT), the disk is full or does not confirm; the shard is as it was.
@@ -187,7 +195,7 @@ def replace(location: str, object_name: str, write: Callable[[int, int], None], 
             os.fsync(directory)
         finally:
             os.close(old)
-        return _zero_old(directory, name) if keep else False
+        return _zero_old(directory, name, ranges) if keep else False
 
 
 def sweep(directory: int, name: bytes) -> None:
@@ -251,7 +259,7 @@ def _write_beside(
         os.close(new)
 
 
-def _zero_old(directory: int, name: bytes) -> bool:
+def _zero_old(directory: int, name: bytes, ranges: Sequence[tuple[int, int]] | None = None) -> bool:
     """Zero and remove the file that waits under its old name; whether zeros reached bytes that nobody else had open."""
     waiting = OLD + name
     try:
@@ -265,13 +273,13 @@ def _zero_old(directory: int, name: bytes) -> bool:
         still_current = False
     done = False
     if not still_current:  # a kill between the link and the rename leaves two names of the shard itself
-        done = _zero_unless_read(directory, waiting)
+        done = _zero_unless_read(directory, waiting, ranges)
     os.unlink(waiting, dir_fd=directory)
     os.fsync(directory)
     return done
 
 
-def _zero_unless_read(directory: int, waiting: bytes) -> bool:
+def _zero_unless_read(directory: int, waiting: bytes, ranges: Sequence[tuple[int, int]] | None) -> bool:
     """Readers that still have the old file open are to see it whole: its bytes are then left to the file system."""
     try:
         file = os.open(waiting, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -281,7 +289,10 @@ def _zero_unless_read(directory: int, waiting: bytes) -> bool:
         with alone(file) as nobody_reads:
             if not nobody_reads:
                 return False
-            overwriting.zero(file)
+            if ranges is None:
+                overwriting.zero(file)
+            for start, end in ranges or ():
+                overwriting.zero_range(file, start, end)
             os.fsync(file)
             return True
     finally:

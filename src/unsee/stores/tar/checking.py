@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from unsee.stores import shards
 from unsee.stores.contract import RawPart, Residue, Skipped
 from unsee.stores.removal import why
-from unsee.stores.tar import archive, indexes, sources
+from unsee.stores.tar import archive, indexes, inplace, sources
 from unsee.stores.tar.headers import Broken, Source
 from unsee.stores.tar.listings import Names
 from unsee.stores.tar.spelling import selected
@@ -43,7 +43,7 @@ def residue(location: str, object_name: str, selectors: Sequence[str]) -> tuple[
                 del unseen[selector]
         if unseen and listing.broken is not None:
             raise listing.broken
-        half = [void.start for void in listing.voids if void.name != archive.DONE]
+        half = [v.start for v in listing.voids if v.name != archive.DONE and (how or not inplace.is_zero(file, v))]
         if half:
             left += [Residue(selector, f"a half-erased entry at byte {half[0]:,}") for selector in unseen]
         with sources.source(file, how) as source:

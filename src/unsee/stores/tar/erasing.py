@@ -54,7 +54,9 @@ def compact(location: str, object_name: str) -> int:
     if listing.broken is not None:
         raise listing.broken
     if listing.voids:
-        shards.replace(location, object_name, _Copy(sources.packing(object_name), listing, [], stamp), zero=True)
+        copy = _Copy(sources.packing(object_name), listing, [], stamp)
+        half = [(void.start, void.end) for void in listing.voids if void.name != archive.DONE]
+        shards.replace(location, object_name, copy, zero=bool(half), ranges=None if copy.how else half)
     work = _Work(location, object_name, {})
     work.bring_indexes_in_line()
     with shards.opened(location, object_name) as file:
@@ -155,7 +157,9 @@ class _Work:
             found.going.clear()
         elif found.going or found.half:
             copy = _Copy(how, listing, found.entries(), stamp)
-            if not shards.replace(self.location, self.object_name, copy, zero=True):
+            if not shards.replace(
+                self.location, self.object_name, copy, zero=True, ranges=None if how else copy.ranges()
+            ):
                 self.gone = Gone.D2
         self._take(found)
 
@@ -211,6 +215,10 @@ class _Copy:
     listing: Listing
     going: list[Entry]
     stamp: str
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """What goes, where it lies in a plain shard."""
+        return [(entry.start, entry.end) for entry in (*self.going, *self.listing.voids)]
 
     def __call__(self, old: int, new: int) -> None:
         if shards.stamp_of(old) != self.stamp:

@@ -1,8 +1,8 @@
 """Erases entries of a plain shard where they lie: its cost is the bytes that go, not the shard.
 
 One write of 512 bytes makes a void of an entry and of the extended headers before it (readers see the entry, or the void, never
-half of one); flush; zeros over all bytes behind that header; flush; the void is marked done; flush; read back. A void that is not
-marked done may still hold bytes: a scan, a probe and the next call know it by its name.
+half of one); flush; zeros over all bytes behind that header; flush; the void is marked done; read back. A void that is not marked
+done may still hold bytes: a probe looks into it, and the next call zeroes it.
 
 This is done while nobody else has the shard open, in pieces of some megabytes each, so that whoever wants to open it waits a moment
 and then sees a whole shard.
@@ -15,6 +15,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 
+from unsee.stores.overwriting import zero_range
 from unsee.stores.tar.archive import DONE, HALF
 from unsee.stores.tar.headers import BLOCK, Entry, void_header
 
@@ -38,11 +39,10 @@ def erase(file: int, entries: Sequence[Entry]) -> list[Entry]:
             _write(file, void_header(_inside(entry), HALF), entry.start)
         os.fsync(file)
         for entry in batch:
-            _zero(file, entry.start + BLOCK, entry.end)
+            zero_range(file, entry.start + BLOCK, entry.end)
         os.fsync(file)
-        for entry in batch:
+        for entry in batch:  # the mark may reach the disk later: without it the zeros are looked at, or written again
             _write(file, void_header(_inside(entry), DONE), entry.start)
-        os.fsync(file)
         for entry in batch:
             _look_again(file, entry)
         left = left[len(batch) :]
@@ -69,11 +69,6 @@ def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 def _inside(entry: Entry) -> int:
     return entry.end - entry.start - BLOCK
-
-
-def _zero(file: int, start: int, end: int) -> None:
-    while start < end:
-        start += os.pwrite(file, _ZEROS[: end - start], start)
 
 
 def _write(file: int, data: bytes, at: int) -> None:
