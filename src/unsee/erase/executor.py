@@ -41,10 +41,12 @@ class Failure:
     unit: str
     selector: str
     reason: str
+    held: bool = False
+    """A rule of the place forbids it for now; it is retained, not failed."""
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, Any]:
         """As printed."""
-        return {"unit": self.unit, "selector": self.selector, "reason": self.reason}
+        return {"unit": self.unit, "selector": self.selector, "reason": self.reason, "held": self.held}
 
     def __str__(self) -> str:
         return f"{self.unit} {self.selector}: {self.reason}"
@@ -64,6 +66,11 @@ class Applied:
     may_hold: tuple[str, ...]
     """What may hold the deleted rows of the books still."""
     failures: tuple[Failure, ...]
+    notes: tuple[str, ...] = ()
+    """What else the erasure took with it: versions that can no longer be read, and the like."""
+    anchored: int = 0
+    """Copies by whose anchors the verification can search raw bytes."""
+    without_anchors: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """As printed and as kept with the order."""
@@ -77,6 +84,9 @@ class Applied:
             "suppressed": self.suppressed,
             "rows_may_be_held_by": list(self.may_hold),
             "failures": [f.as_json() for f in self.failures],
+            "notes": list(self.notes),
+            "anchored": self.anchored,
+            "without_anchors": self.without_anchors,
         }
 
 
@@ -119,11 +129,7 @@ class Executor:
             within = partial(self._directories, stray)
             self._once(f"stray:{stray}", known, partial(self._clear, stray), progress, about=within)
         if failures:
-            raise UnitsFailed(
-                f"{len(failures)} targets of plan {self.plan.path.name} were not erased.",
-                next_step="Mend the cause and run the same command again; where a target changed, make a new plan.",
-                details=failures,
-            )
+            raise _left(self.plan.path.name, failures)
         self._once(TIDY, known, self._tidy, progress)
         self._once(SCRUB, known, self._scrub, progress)
         return summarise(self.journal.entries(), failures)
@@ -210,18 +216,26 @@ class Executor:
             if not isinstance(outcome, Done):
                 yield Failure(name, outcome.unit.object, outcome.error)
                 continue
-            yield from (Failure(name, k["selector"], k["reason"]) for k in outcome.value["kept"])
+            yield from (Failure(name, k["selector"], k["reason"], k["held"]) for k in outcome.value["kept"])
 
     def _erase_object(self, unit: Unit) -> Mapping[str, Any]:
         name = _name(unit)
-        self.journal.intend(name)
-        result = self.stores[unit.store].erase(unit.object, [StoreTarget(t.selector, t.stamp) for t in unit.targets])
+        store = self.stores[unit.store]
+        before = self.journal.entry(name)
+        self.journal.intend(name, before.outcome if before else {})
+        aside = AnchorFile(self.plan.anchors_path, AnchorKey(self.suppression_key.anchor_key(self.order))).put_aside(
+            store, unit.object, [t.selector for t in unit.targets]
+        )
+        result = store.erase(unit.object, [StoreTarget(t.selector, t.stamp) for t in unit.targets])
         self.journal.acted(name)
         outcome = {
             "erased": len(result.erased),
             "absent": len(result.absent),
             "gone": result.gone.step,
-            "kept": [{"selector": k.selector, "reason": k.reason} for k in result.kept],
+            "kept": [{"selector": k.selector, "reason": k.reason, "held": k.held} for k in result.kept],
+            "notes": list(result.notes),
+            "anchored": aside.anchored,
+            "without_anchors": aside.without,
         }
         self.journal.conclude(name, outcome)
         return outcome
@@ -276,6 +290,19 @@ class Executor:
         may_hold = self.books.forget_free_pages()
         kept = self.plan.needles_path.stat().st_size // 32
         return {"rows": rows, "needles": kept, "may_hold": list(may_hold)}
+
+
+def _left(plan: str, failures: Sequence[Failure]) -> UnitsFailed:
+    held = sum(f.held for f in failures)
+    said = [f"{len(failures) - held} targets of plan {plan} were not erased"] if held < len(failures) else []
+    if held:
+        said.append(f"{held} targets are retained by a rule of their place, and are not erased")
+    return UnitsFailed(
+        "; ".join(said) + ".",
+        next_step="Mend the cause, or wait until the rule ends, and run the same command again; where a target changed, make a "
+        "new plan.",
+        details=failures,
+    )
 
 
 def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Applied:

@@ -94,6 +94,11 @@ class PlanDirectory:
         """Digests that the books must no longer hold: written by `apply` before it scrubs them, destroyed on certification."""
         return self.path / "needles.bin"
 
+    @property
+    def anchors_path(self) -> Path:
+        """Anchors of what was erased: written by `apply` before each member goes, destroyed on certification."""
+        return self.path / "anchors.bin"
+
     def units(self) -> Iterator[Unit]:
         """Every unit, in order; a unit never spans two parts.
 

@@ -37,7 +37,7 @@ _MARKS_AN_ANCHOR: Final = 4
 
 
 class AnchorKey:
-    """The secret under which windows are chosen and coded: 32 bytes, from which five odd multipliers follow."""
+    """The secret under which windows are chosen and coded: 32 bytes, from which six odd multipliers follow."""
 
     __slots__ = ("_material", "_multipliers")
 

@@ -114,6 +114,10 @@ class SuppressionKey:
         """HMAC-SHA-256 of a pixel digest, 32 bytes."""
         return hmac.digest(self._pixel_key, pixel_digest, "sha256")
 
+    def anchor_key(self, order: str) -> bytes:
+        """The material of the `AnchorKey` of one order: 32 bytes that follow from this key and say nothing of it."""
+        return _derive(self._material, b"unsee anchors 1: " + order.encode())
+
     def __repr__(self) -> str:
         return "SuppressionKey(…)"
 
