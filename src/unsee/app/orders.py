@@ -332,7 +332,7 @@ def verify(ws: Workspace, order_name: str, *, workers: int) -> Verification:
     seen = Verifier(
         books=ws.books,
         order=order.id,
-        plan=planned.directory.summary,
+        plan=planned.directory,
         retained=planned.directory.retained(),
         stores=ws.stores(),
         models_store=ws.models_store(),

@@ -232,13 +232,17 @@ def apply(plan: str, confirm: str | None, workers: int, workspace: str | None, a
         print_json({"schema": "unsee/applied/1", **result.as_json()})
         return
     steps = ", ".join(f"{n:,} to {s}" for s, n in result.gone.items()) or "none"
-    done(f"{result.erased:,} copies erased in {result.units:,} directories ({steps}).")
+    done(f"{result.erased:,} copies erased in {result.units:,} objects ({steps}).")
     if result.absent:
         say(f"  {result.absent:,} were not there any more (erased before a kill, or by someone else)")
     say(f"  models destroyed: {', '.join(result.models) or 'none'}")
     say(f"  books: {', '.join(f'{n:,} rows of {t}' for t, n in result.rows.items())} deleted")
     for place in result.may_hold:
         say(f"  may hold them still: {place}")
+    for note in result.notes:
+        say(f"  with them went: {note}")
+    if result.without_anchors:
+        say(f"  {result.without_anchors:,} were too small, or not readable, to be searched for as raw bytes")
     say(f"  suppression list: {result.suppressed:,} entries; these photos cannot come back")
 
 
@@ -263,6 +267,14 @@ def verify(order: str, workers: int, workspace: str | None, as_json: bool) -> No
     )
     for place in seen.not_searched:
         say(f"  not searched: {place}")
+    say(f"  stores asked again in fresh processes for {seen.probed:,} erased copies: none is found")
+    whole = sum(s.size_bytes for s in seen.searched)
+    say(
+        f"  stores: {size(whole)} searched byte by byte for {seen.anchors:,} anchors of erased photos; every canary was found"
+    )
+    for one in seen.searched:
+        for reason, count in one.not_searched.items():
+            say(f"  not searched in {one.store}: {count:,} × {reason}")
     say(f"  retained: {seen.retained_items:,} photos and documents, root {seen.retained_root[:16]}… before = after")
     for finding in seen.kept[:10]:
         say(f"  kept: {finding}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,25 +19,17 @@ from unsee.match.pictures import DEFAULT_LIMITS
 from unsee.stores.contract import Store, read_many
 
 _BYTES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class PutAside:
-    """Of so many members, how many were read and have anchors; the rest was too small, or could not be read."""
-
-    anchored: int
-    without: int
+_APPENDING = threading.Lock()
 
 
 class AnchorFile:
     """Codes of 64 bits, one after the other, least significant byte first. Appending is safe from several threads."""
 
-    def __init__(self, path: Path, key: AnchorKey) -> None:
-        self._path, self._key = path, key
-        self._lock = threading.Lock()
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._path, self._key = path, AnchorKey(key)
 
-    def put_aside(self, store: Store, object_name: str, selectors: Sequence[str]) -> PutAside:
-        """Read these members and keep their anchors. On the disk when it returns.
+    def put_aside(self, store: Store, object_name: str, selectors: Sequence[str]) -> int:
+        """Read these members and keep their anchors, on the disk when it returns; how many have none, being small or unreadable.
 
         What is absent is passed over: an earlier, killed run erased it and had put it aside before.
         Cost: one read of the members, and 3 ns a byte.
@@ -58,10 +49,10 @@ class AnchorFile:
                 codes.append(found)
         if codes:
             self._append(np.concatenate(codes).astype("<u8").tobytes())
-        return PutAside(len(codes), without)
+        return without
 
     def _append(self, data: bytes) -> None:
-        with self._lock, self._path.open("ab") as file:
+        with _APPENDING, self._path.open("ab") as file:
             # What a kill cut short is no anchor; it is filled up so that those after it stand at their places.
             torn = file.tell() % _BYTES
             file.write(bytes((_BYTES - torn) % _BYTES) + data)

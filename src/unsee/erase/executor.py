@@ -20,6 +20,7 @@ from unsee.core.orders import OrderState
 from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
 from unsee.erase import scope as scopes
+from unsee.erase.aside import AnchorFile
 from unsee.erase.journal import Entry, Journal
 from unsee.erase.plandir import PlanDirectory, Unit
 from unsee.match.suppression import Sealed, SuppressionKey, seal_digests
@@ -68,9 +69,8 @@ class Applied:
     failures: tuple[Failure, ...]
     notes: tuple[str, ...] = ()
     """What else the erasure took with it: versions that can no longer be read, and the like."""
-    anchored: int = 0
-    """Copies by whose anchors the verification can search raw bytes."""
     without_anchors: int = 0
+    """Members that were too small, or could not be read, for anchors to be put aside: the raw search does not look for them."""
 
     def as_json(self) -> dict[str, Any]:
         """As printed and as kept with the order."""
@@ -85,7 +85,6 @@ class Applied:
             "rows_may_be_held_by": list(self.may_hold),
             "failures": [f.as_json() for f in self.failures],
             "notes": list(self.notes),
-            "anchored": self.anchored,
             "without_anchors": self.without_anchors,
         }
 
@@ -210,7 +209,8 @@ class Executor:
                 else:
                     yield unit
 
-        for outcome in run_units(self._erase_object, waiting(), workers=self.workers, kind="thread"):
+        erase = partial(self._erase_object, known)
+        for outcome in run_units(erase, waiting(), workers=self.workers, kind="thread"):
             name = _name(outcome.unit)
             progress.step(name)
             if not isinstance(outcome, Done):
@@ -218,14 +218,14 @@ class Executor:
                 continue
             yield from (Failure(name, k["selector"], k["reason"], k["held"]) for k in outcome.value["kept"])
 
-    def _erase_object(self, unit: Unit) -> Mapping[str, Any]:
+    def _erase_object(self, known: Mapping[str, Entry], unit: Unit) -> Mapping[str, Any]:
         name = _name(unit)
         store = self.stores[unit.store]
-        before = self.journal.entry(name)
-        self.journal.intend(name, before.outcome if before else {})
-        aside = AnchorFile(self.plan.anchors_path, AnchorKey(self.suppression_key.anchor_key(self.order))).put_aside(
-            store, unit.object, [t.selector for t in unit.targets]
-        )
+        aside = AnchorFile(self.plan.anchors_path, self.suppression_key.anchor_key(self.order))
+        without = aside.put_aside(store, unit.object, [t.selector for t in unit.targets])
+        if name in known:  # a killed run may have erased them already, so that they are not seen again
+            without = max(without, int(known[name].outcome.get("without_anchors", 0)))
+        self.journal.intend(name, {"without_anchors": without})
         result = store.erase(unit.object, [StoreTarget(t.selector, t.stamp) for t in unit.targets])
         self.journal.acted(name)
         outcome = {
@@ -234,8 +234,7 @@ class Executor:
             "gone": result.gone.step,
             "kept": [{"selector": k.selector, "reason": k.reason, "held": k.held} for k in result.kept],
             "notes": list(result.notes),
-            "anchored": aside.anchored,
-            "without_anchors": aside.without,
+            "without_anchors": without,
         }
         self.journal.conclude(name, outcome)
         return outcome
@@ -308,7 +307,8 @@ def _left(plan: str, failures: Sequence[Failure]) -> UnitsFailed:
 def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Applied:
     """Add up a journal."""
     gone: dict[str, int] = {}
-    erased = absent = units = 0
+    notes: dict[str, None] = {}
+    erased = absent = units = without_anchors = 0
     for name, entry in entries.items():
         if name.startswith("erase:") and entry.state == "done":
             units += 1
@@ -316,6 +316,8 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
             absent += int(entry.outcome["absent"])
             step = str(entry.outcome["gone"])
             gone[step] = gone.get(step, 0) + int(entry.outcome["erased"])
+            notes.update(dict.fromkeys(entry.outcome["notes"]))
+            without_anchors += int(entry.outcome["without_anchors"])
     scrubbed = entries.get(SCRUB)
     suppressed = entries.get(SUPPRESS)
     return Applied(
@@ -330,6 +332,8 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
         may_hold=tuple(scrubbed.outcome.get("may_hold", ())) if scrubbed and scrubbed.state == "done" else (),
         suppressed=int(suppressed.outcome["entries"]) if suppressed and suppressed.state == "done" else 0,
         failures=tuple(failures),
+        notes=tuple(notes),
+        without_anchors=without_anchors,
     )
 
 

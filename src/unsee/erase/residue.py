@@ -1,7 +1,7 @@
 """The search for residue in everything that the stores keep: by what the format's reader shows, and in the raw bytes.
 
-Both run in fresh processes that know nothing of what the erasing ones remembered. Each raw search is tried on a canary first: random
-bytes, put among the first ones of the store as they are read, whose anchors are sought with the others.
+Both run in fresh processes that know nothing of what the erasing ones remembered. Each raw search is tried on a canary first:
+random bytes, put among the first ones of the store as they are read, whose anchors are sought with the others.
 """
 
 from __future__ import annotations
@@ -206,9 +206,7 @@ class _Lawful:
 def _lawful(asked: _Lawful) -> set[int]:
     search = AnchorSearch(AnchorKey(asked.key), asked.anchors)
     found: set[int] = set()
-    for _selector, data in read_many(
-        asked.store, asked.object, asked.selectors, limit_bytes=DEFAULT_LIMITS.max_bytes
-    ):
+    for _selector, data in read_many(asked.store, asked.object, asked.selectors, limit_bytes=DEFAULT_LIMITS.max_bytes):
         if isinstance(data, bytes):
             found |= set(search.search([data]))
     return found

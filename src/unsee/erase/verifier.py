@@ -21,8 +21,11 @@ from unsee.books import items, orders, places, training
 from unsee.books.database import Books
 from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet, OrderId, StoreId
+from unsee.erase.aside import read_anchors
 from unsee.erase.looking import Seen, look
+from unsee.erase.plandir import PlanDirectory
 from unsee.erase.rawscan import NEEDLE_BYTES, scan
+from unsee.erase.residue import StoreSearched, probe, search_stores, shared_with
 from unsee.match.pictures import Picture
 from unsee.match.suppression import Match, Sealed, SuppressionKey, Suppressor
 from unsee.stores.contract import Member, Store
@@ -75,6 +78,14 @@ class Verification:
     canary_found: bool
     not_searched: tuple[str, ...]
     """What else may hold deleted rows of the books, and was out of reach."""
+    probed: int
+    """Targets of the plan that fresh processes asked their stores for."""
+    searched: tuple[StoreSearched, ...]
+    """What the raw search of each store came to."""
+    anchors: int
+    """By so many anchors it was made."""
+    shared_anchors: int
+    """Of those found, so many also stand in a photo that stays in the same store, and say nothing."""
 
     @property
     def members(self) -> int:
@@ -89,7 +100,8 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Whether the erasure may be certified."""
-        return not self.residue and not self.damage and self.retained_root == self.expected_root and self.canary_found
+        sound = not self.residue and not self.damage and self.retained_root == self.expected_root
+        return sound and self.canary_found and all(s.canary_found for s in self.searched)
 
     def as_json(self) -> dict[str, Any]:
         """As kept with the order and repeated in the certificate."""
@@ -109,17 +121,32 @@ class Verification:
                 "canary_found": self.canary_found,
                 "not_searched": list(self.not_searched),
             },
+            "probed": self.probed,
+            "residue_search": {
+                "anchors": self.anchors,
+                "shared_with_retained": self.shared_anchors,
+                "stores": {
+                    s.store: {
+                        "parts": s.parts,
+                        "bytes": s.size_bytes,
+                        "found": len(s.hits),
+                        "canary_found": s.canary_found,
+                        "not_searched": dict(sorted(s.not_searched.items())),
+                    }
+                    for s in self.searched
+                },
+            },
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """What a verification needs: the order, the summary of its plan and the set that must be as it was, the stores, and the key of
-    the suppression list."""
+    """What a verification needs: the order, its plan and the set that must be as it was, the stores, the key of the suppression
+    list, and what was put aside for searching raw bytes: digests for the books, anchors for the stores."""
 
     books: Books
     order: OrderId
-    plan: Mapping[str, Any]
+    plan: PlanDirectory
     retained: ItemSet
     stores: Mapping[StoreId, Store]
     models_store: Store
@@ -135,10 +162,14 @@ class Verifier:
             sealed = [Sealed(*entry) for entry in orders.suppression_entries(conn, self.order)]
             suppressor = Suppressor(self.suppression_key, sealed)
             scope, retained = orders.scope_of(conn, self.order), self.retained
-            walk = _Walk(suppressor, retained, self.unsound, {int(t["item"]) for t in self.plan["twins"]["sample"]})
+            walk = _Walk(
+                suppressor, retained, self.unsound, {int(t["item"]) for t in self.plan.summary["twins"]["sample"]}
+            )
             for row in places.all_stores(conn):
                 self._walk_store(conn, row, walk)
             walk.damage.extend(walk.missing(retained))
+            probed = self._probe(conn, walk)
+            searched, shared = self._search(conn, walk)
             owned = {m.object_name for m in training.all_models(conn) if m.destroyed_by is None}
             walk.residue.extend(self._models_left(owned))
             walk.residue.extend(_rows_left(conn, scope))
@@ -161,12 +192,59 @@ class Verifier:
             not_compared=walk.not_compared,
             retained_items=len(retained),
             retained_root=root.hex(),
-            expected_root=str(self.plan["retained"]["root"]),
+            expected_root=str(self.plan.summary["retained"]["root"]),
             raw_bytes=raw.size_bytes,
             needles=len(set(self.needles) - lawful),
             canary_found=raw.canary_found,
             not_searched=self.books.beyond_reach,
+            probed=probed,
+            searched=searched,
+            anchors=len(read_anchors(self.plan.anchors_path)),
+            shared_anchors=shared,
         )
+
+    def _probe(self, conn: Connection, walk: _Walk) -> int:
+        """Ask each store, in fresh processes, for what the plan named; how much that was."""
+        asked = 0
+        counted = {unit.number: len(unit.targets) for unit in self.plan.units()}
+        for seen in probe(self._stores, self.plan.units(), workers=self.workers):
+            asked += counted[seen.unit]
+            if seen.error:
+                walk.residue.append(Finding(f"{seen.store}:{seen.object}", f"could not be probed: {seen.error}"))
+            for left in seen.residue:
+                if not walk.is_sound(_item_at(conn, seen.store, seen.object, left.selector)):
+                    where = f"{seen.store}:{seen.object}/{left.selector}"
+                    walk.residue.append(Finding(where, f"its store still finds it ({left.where})"))
+        return asked
+
+    def _search(self, conn: Connection, walk: _Walk) -> tuple[tuple[StoreSearched, ...], int]:
+        """Search the raw bytes of every store; what was searched, and how many anchors stand in photos that stay too."""
+        key = self.suppression_key.anchor_key(self.order)
+        searched = []
+        shared_anchors = 0
+        for one in search_stores(self._stores, self.plan.anchors_path, key, workers=self.workers):
+            searched.append(one)
+            if not one.hits:
+                continue
+            store = self._stores[one.store]
+            recorded = _recorded(conn, places.store(conn, StoreId(one.store)).no)
+            stays = [
+                entry
+                for entry in store.scan()
+                if isinstance(entry, Member)
+                and (at := recorded.get((entry.object, entry.selector))) is not None
+                and walk.is_sound(at[0])
+            ]
+            shared = shared_with(store, stays, list(one.hits), key, workers=self.workers)
+            shared_anchors += len(shared)
+            for anchor, where in one.hits.items():
+                if anchor not in shared:
+                    walk.residue.append(Finding(f"{one.store}:{where[0]}", "raw bytes of an erased photo stand there"))
+        return tuple(sorted(searched, key=lambda s: s.store)), shared_anchors
+
+    @property
+    def _stores(self) -> dict[str, Store]:
+        return {str(name): store for name, store in self.stores.items()}
 
     def _walk_store(self, conn: Connection, row: places.StoreRow, walk: _Walk) -> None:
         store = self.stores[row.id]
@@ -186,9 +264,13 @@ class Verifier:
         walk.judge()
 
     def _models_left(self, owned: set[str]) -> Iterator[Finding]:
-        gone = {str(m["object"]): f"model {m['id']}" for m in self.plan["models"] if m["disposition"] == "destroyed"}
+        gone = {
+            str(m["object"]): f"model {m['id']}" for m in self.plan.summary["models"] if m["disposition"] == "destroyed"
+        }
         # A later, lawful run may have taken the name under which an unfinished one had left its files.
-        gone |= {str(stray): f"the unfinished run {stray}" for stray in self.plan["strays"] if stray not in owned}
+        gone |= {
+            str(stray): f"the unfinished run {stray}" for stray in self.plan.summary["strays"] if stray not in owned
+        }
         for entry in self.models_store.scan():
             top = entry.object.split("/", 1)[0]
             if top in gone:
@@ -282,6 +364,10 @@ class _Walk:
                 self._judge(seen, item, match)
         self._waiting.clear()
 
+    def is_sound(self, item: int | None) -> bool:
+        """Whether this is a retained item, and a copy of it was read that is byte for byte what was taken in."""
+        return item in self._observed
+
     def missing(self, retained: ItemSet) -> Iterator[Finding]:
         """Retained items of which no sound copy was seen."""
         for item in retained - ItemSet(self._observed):
@@ -324,6 +410,16 @@ def _recorded(conn: Connection, store_no: int) -> dict[tuple[str, str], tuple[in
         if copy.item in sha:
             found[(name, copy.selector)] = (copy.item, sha[copy.item])
     return found
+
+
+def _item_at(conn: Connection, store: str, object_name: str, selector: str) -> int | None:
+    """The item that the books record at one place."""
+    objects = places.objects_of(conn, places.store(conn, StoreId(store)).no)
+    for number, name in objects.items():
+        if name == object_name:
+            copy = places.copies_in_object(conn, number).get(selector)
+            return copy.item if copy is not None else None
+    return None
 
 
 def _rows_left(conn: Connection, scope: ItemSet) -> Iterator[Finding]:
