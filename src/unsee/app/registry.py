@@ -69,17 +69,17 @@ def add_store(ws: Workspace, name: str, *, kind: str, location: str, options: Ma
     store_id = StoreId(slug(name, what="store"))
     if store_id == MODELS_STORE:
         raise AlreadyExists("store", store_id)
-    place = str(Path(location).resolve()) if kind == "files" else location
-    if kind == "files":
+    place = str(Path(location).resolve()) if _is_path(location) else location
+    if _is_path(place):
         _require_outside(ws, Path(place))
     store = open_store(store_id, kind, place, options)
     next(iter(store.scan()), None)
     with ws.act() as tx:
         for row in places.all_stores(tx.conn):
-            if kind == row.kind == "files" and _overlap(Path(place), Path(row.location)):
+            if _is_path(place) and _is_path(row.location) and _overlap(Path(place), Path(row.location)):
                 raise InvalidValue(
                     f"{place} overlaps store {row.id} at {row.location}.",
-                    next_step="Register one root for both; a file has one address.",
+                    next_step="Register one root for both, or move one out of the other; a file has one address.",
                 )
         places.register_store(tx, store_id, kind, place, options)
     return store_id
@@ -190,6 +190,11 @@ def _require_outside(ws: Workspace, place: Path) -> None:
             f"{place} holds the workspace's own books and keys.",
             next_step="Put the photos into a directory of their own and register that.",
         )
+
+
+def _is_path(location: str) -> bool:
+    """Whether a store lies in directories of this machine, not behind a URL."""
+    return "://" not in location
 
 
 def _overlap(one: Path, other: Path) -> bool:

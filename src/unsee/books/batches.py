@@ -24,6 +24,7 @@ from unsee.core.ids import ItemId, ItemSet, PersonId, SourceId, SubjectNo
 
 PHOTO = 0
 DOCUMENT = 1
+EMBEDDING = 2
 """Kinds of items. A document is a file that came with the photos, such as their metadata: an order reaches it too (R2).
 Crops, thumbnails, embeddings, labels and synthetic images get numbers of their own."""
 
@@ -189,7 +190,7 @@ def add_columns(
     batch = Batch(int(primary_key[0]) if primary_key is not None else 0, first, len(new), root)
     if len(new):
         _write_rows(tx, row.no, batch, new, sha256)
-        papers = unpack(row.document_set) | from_mask(first, new.kind == DOCUMENT)
+        papers = unpack(row.document_set) | from_mask(first, new.kind != PHOTO)
         tx.conn.execute(
             sa.update(sources)
             .where(sources.c.no == row.no)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from unsee.books import batches, derived, shown, sums
+from unsee.books.columns import NOBODY as NOBODY
 from unsee.books.database import Tx
 from unsee.books.parties import items_of_source, source_no
 from unsee.books.ranges import id_ranges, within
@@ -22,7 +23,8 @@ from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet, SourceId, SubjectNo
 
 # What `batches`, `derived` and `shown` say of items is reached by this name too: a caller need not know which room has it.
-PHOTO, DOCUMENT, OPTED_OUT = batches.PHOTO, batches.DOCUMENT, batches.OPTED_OUT
+PHOTO, DOCUMENT, EMBEDDING, OPTED_OUT = batches.PHOTO, batches.DOCUMENT, batches.EMBEDDING, batches.OPTED_OUT
+Bytes = batches.Bytes
 NewItem = batches.NewItem
 ItemColumns = batches.ItemColumns
 Batch = batches.Batch

@@ -115,7 +115,7 @@ def documents_of_source(conn: Connection, source_id: SourceId) -> ItemSet:
 
 
 def documents(conn: Connection) -> ItemSet:
-    """The items of all sources that are no pictures: metadata files that were handed over with the photos."""
+    """The items of all sources that are no pictures: metadata files that were handed over with the photos, and embeddings."""
     blobs = conn.execute(sa.select(sources.c.document_set)).scalars()
     return ItemSet.union(ItemSet(), *(ItemSet.deserialize(bytes(b)) for b in blobs))
 

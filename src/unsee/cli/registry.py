@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from unsee.cli.output import command, done, open_workspace, print_json, table
+from unsee.cli.output import as_person, command, done, open_workspace, print_json, say, table
 from unsee.core.canonical import fields
+from unsee.core.ids import PersonId
 
 
 @click.command()
@@ -111,6 +112,39 @@ def store_add(
         print_json({"schema": "unsee/store/1", "id": name, "kind": kind, "location": location})
     else:
         done(f"Store {name} ({kind}) at {location}.")
+
+
+@store.command("index")
+@click.argument("id")
+@click.option("--source", required=True, help="Whose photos the members are copies of, or were made from.")
+@click.option(
+    "--made-from",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="What each member was made from: columns selector and sha256, or photo (STORE:OBJECT/SELECTOR); for embeddings.",
+)
+@as_person
+@command
+def store_index(
+    id: str, source: str, made_from: Path | None, person: PersonId, workspace: str | None, as_json: bool
+) -> None:
+    """Record which members of a store are copies of a source's photos, so that an order reaches each where it lies."""
+    from unsee.app.indexing import index_store
+
+    ws = open_workspace(workspace)
+    done_ = index_store(ws, id, source=source, made_from=made_from, person=person)
+    if as_json:
+        print_json(done_.as_json())
+        return
+    made = f", {done_.derived:,} made from its photos" if made_from else ""
+    done(f"Store {id}: {done_.members:,} members; {done_.recorded:,} copies of photos of {source}{made} recorded.")
+    say(f"  {done_.known:,} on record before; {done_.others:,} are none of this source's")
+    if done_.skipped:
+        say(f"  {done_.skipped:,} entries are no members and were passed over")
+    for place, reason in list(done_.failed.items())[:10]:
+        say(f"  not recorded: {place}: {reason}")
+    if len(done_.failed) > 10:
+        say(f"  … and {len(done_.failed) - 10:,} more")
 
 
 @store.command("list")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from sqlalchemy import Connection
 
@@ -83,6 +84,7 @@ def discover(
     unsound: set[tuple[str, str, str]] = set()
     seen: list[Seen] = []
     unlooked: list[Unlooked] = []
+    sampled: set[StoreId] = set()
     for row in places.all_stores(conn):
         listing = _Listing(conn, row.no)
         fresh: list[Member] = []
@@ -94,6 +96,8 @@ def discover(
                 continue
             members += 1
             here = True
+            if entry.sample:
+                sampled.add(row.id)
             copy = listing.copy_at(entry)
             if copy is not None and copy.stamp == entry.stamp:
                 recorded += 1
@@ -133,12 +137,15 @@ def discover(
         )
     rest = [s for i, s in enumerate(pictures) if i not in copies] + [s for s in seen if s.picture is None]
     changed = [_changed(s, item) for s in rest if (item := scoped.get(_place(s))) is not None]
-    left = [s for s in rest if _place(s) not in scoped]
+    found = (*copies.values(), *changed)
+    companions = tuple(_companions(conn, {s: stores[s] for s in sampled}, scope, retained, found)) if sampled else ()
+    going = {(str(c.store), c.object, c.selector) for c in companions}
+    left = [s for s in rest if _place(s) not in scoped and _place(s) not in going]
     return Discovery(
         members=members,
         recorded=recorded,
         read=len(seen),
-        copies=(*copies.values(), *changed),
+        copies=(*found, *companions),
         twins=tuple(_twins(conn, wanted, retained)),
         examined=tuple((s.store, s.member.object, s.member.selector, s.member.stamp) for s in left),
         unsound=tuple(sorted(unsound)),
@@ -160,6 +167,53 @@ def _changed(seen: Seen, item: int) -> FoundCopy:
     at = seen.member
     reason = "changed since it was taken in, in the place of an item in scope"
     return FoundCopy(StoreId(seen.store), at.object, at.selector, at.stamp, at.size_bytes, item, reason)
+
+
+def _companions(
+    conn: Connection, stores: Mapping[StoreId, Store], scope: ItemSet, retained: ItemSet, found: Sequence[FoundCopy]
+) -> Iterator[FoundCopy]:
+    """What readers hand out together with a member that goes: the labels and captions of a sample. A photo that stays, stays.
+
+    Cost: a second listing of the stores whose members form samples; memory: one object's members.
+    """
+    by_store: dict[StoreId, dict[tuple[str, str], int]] = {}
+    for copy in found:
+        by_store.setdefault(copy.store, {})[(copy.object, copy.selector)] = copy.item
+    for row in places.all_stores(conn):
+        if row.id not in stores:
+            continue
+        listing = _Listing(conn, row.no)
+        going = by_store.get(row.id, {})
+        entries = (entry for entry in stores[row.id].scan() if isinstance(entry, Member) and entry.sample)
+        for _object, members in groupby(entries, key=lambda entry: entry.object):
+            yield from _companions_in(row.id, list(members), listing, going, scope, retained)
+
+
+def _companions_in(  # noqa: PLR0917  all of it is what the pass has at hand
+    store: StoreId,
+    members: Sequence[Member],
+    listing: _Listing,
+    going: Mapping[tuple[str, str], int],
+    scope: ItemSet,
+    retained: ItemSet,
+) -> Iterator[FoundCopy]:
+    """The companions in one object."""
+    reasons: dict[str, int] = {}
+    others: list[Member] = []
+    for member in members:
+        item = going.get((member.object, member.selector))
+        copy = listing.copy_at(member)
+        if item is None and copy is not None and copy.item in scope:
+            item = copy.item
+        if item is not None:
+            reasons.setdefault(member.sample, item)
+        elif copy is None or copy.item not in retained:
+            others.append(member)
+    for member in others:
+        if member.sample in reasons:
+            item = reasons[member.sample]
+            why = "in one sample with a photo in scope"
+            yield FoundCopy(store, member.object, member.selector, member.stamp, member.size_bytes, item, why)
 
 
 def _same_bytes(
