@@ -127,6 +127,7 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     (corpus.root / "annex").mkdir()
     yield ("store", "add", "annex", "annex")
     yield ("store", "list")
+    yield ("store", "index", "annex", "--source", OKCUPID, "--as", "dana")
     yield (
         *("source", "add", "friends", "--kind", "upload", "--issuer", "Friends", "--collected", "2024-05-01"),
         *("--data-class", "photo"),

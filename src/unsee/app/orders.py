@@ -352,7 +352,7 @@ def verify(ws: Workspace, order_name: str, *, workers: int) -> Verification:
         raise ResidueFound(
             f"{order.id} is not verified: {len(seen.residue)} residues, {len(seen.damage)} damages"
             + ("" if seen.retained_root == seen.expected_root else ", and the retained set is not what it was")
-            + ("" if seen.canary_found else ", and the raw search missed its canary")
+            + ("" if seen.canaries_found else ", and a raw search missed its canary")
             + ".",
             next_step='Remove what is left, or restore what was damaged, and run "unsee verify" again.',
             details=[*seen.residue, *seen.damage],

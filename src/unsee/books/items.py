@@ -11,8 +11,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from unsee.books import batches, derived, shown, sums
-from unsee.books.columns import NOBODY as NOBODY
+from unsee.books import batches, columns, derived, shown, sums
 from unsee.books.database import Tx
 from unsee.books.parties import items_of_source, source_no
 from unsee.books.ranges import id_ranges, within
@@ -24,6 +23,7 @@ from unsee.core.ids import ItemId, ItemSet, SourceId, SubjectNo
 
 # What `batches`, `derived` and `shown` say of items is reached by this name too: a caller need not know which room has it.
 PHOTO, DOCUMENT, EMBEDDING, OPTED_OUT = batches.PHOTO, batches.DOCUMENT, batches.EMBEDDING, batches.OPTED_OUT
+NOBODY = columns.NOBODY
 Bytes = batches.Bytes
 NewItem = batches.NewItem
 ItemColumns = batches.ItemColumns

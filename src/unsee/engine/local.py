@@ -30,6 +30,7 @@ def run_units(
     *,
     workers: int,
     kind: Literal["process", "thread"] = "process",
+    fresh: bool = False,
     on_done: Callable[[Outcome[U, V]], None] | None = None,
 ) -> Iterator[Outcome[U, V]]:
     """Carry out `function(unit)` for each unit and yield what became of it, in the order of completion.
@@ -41,6 +42,7 @@ def run_units(
             processes, four for threads). It is read in the caller's thread.
         workers: how many at once. With 1 everything runs inline, one unit after the other, in order.
         kind: threads for work that waits or releases the interpreter lock (system calls), processes for the rest.
+        fresh: with processes, that even a single worker is another process: one that remembers nothing of this one.
         on_done: called with each outcome in the caller's thread, before it is yielded: progress bars, journals.
     Yields:
         `Done(unit, value)` or `Failed(unit, error, error_type)`, one for each unit. A worker process that dies is replaced, and the
@@ -53,7 +55,7 @@ def run_units(
     """
     if workers < 1:
         raise InvalidValue(f"Work needs at least one worker, not {workers}.", next_step="Give --workers 1 or more.")
-    if workers == 1:
+    if workers == 1 and not (fresh and kind == "process"):
         outcomes = _inline(function, units)
     elif kind == "thread":
         outcomes = _threads(function, units, workers)

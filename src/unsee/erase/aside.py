@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from unsee.core.errors import StoreError
-from unsee.match.anchors import AnchorKey, Words
+from unsee.match.anchors import CODE_BYTES, AnchorKey, Words
 from unsee.match.pictures import DEFAULT_LIMITS
 from unsee.stores.contract import Store, read_many
 
-_BYTES = 8
 _APPENDING = threading.Lock()
 
 
 class AnchorFile:
-    """Codes of 64 bits, one after the other, least significant byte first. Appending is safe from several threads."""
+    """A file of codes, as `unsee.match.anchors.read_anchors` reads it. Appending is safe from several threads."""
 
     def __init__(self, path: Path, key: bytes) -> None:
         self._path, self._key = path, AnchorKey(key)
@@ -54,15 +53,7 @@ class AnchorFile:
     def _append(self, data: bytes) -> None:
         with _APPENDING, self._path.open("ab") as file:
             # What a kill cut short is no anchor; it is filled up so that those after it stand at their places.
-            torn = file.tell() % _BYTES
-            file.write(bytes((_BYTES - torn) % _BYTES) + data)
+            torn = file.tell() % CODE_BYTES
+            file.write(bytes((CODE_BYTES - torn) % CODE_BYTES) + data)
             file.flush()
             os.fsync(file.fileno())
-
-
-def read_anchors(path: Path) -> Words:
-    """The anchors in a file, each once; none where there is no file."""
-    if not path.exists():
-        return np.empty(0, np.uint64)
-    data = path.read_bytes()
-    return np.unique(np.frombuffer(data[: len(data) // _BYTES * _BYTES], "<u8").astype(np.uint64))

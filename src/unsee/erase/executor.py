@@ -316,8 +316,8 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
             absent += int(entry.outcome["absent"])
             step = str(entry.outcome["gone"])
             gone[step] = gone.get(step, 0) + int(entry.outcome["erased"])
-            notes.update(dict.fromkeys(entry.outcome["notes"]))
-            without_anchors += int(entry.outcome["without_anchors"])
+            notes.update(dict.fromkeys(entry.outcome.get("notes", ())))
+            without_anchors += int(entry.outcome.get("without_anchors", 0))
     scrubbed = entries.get(SCRUB)
     suppressed = entries.get(SUPPRESS)
     return Applied(

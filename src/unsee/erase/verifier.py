@@ -7,10 +7,9 @@ executor wrote down about itself. Every search is tried on a planted canary firs
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,44 +18,18 @@ from sqlalchemy import Connection
 
 from unsee.books import items, orders, places, training
 from unsee.books.database import Books
-from unsee.core.commitment import collection_root, items_root
-from unsee.core.ids import ItemId, ItemSet, OrderId, StoreId
-from unsee.erase.aside import read_anchors
-from unsee.erase.looking import Seen, look
+from unsee.core.ids import ItemSet, OrderId, StoreId
+from unsee.erase.fresh import Probed, StoreSearched
+from unsee.erase.looking import look
 from unsee.erase.plandir import PlanDirectory
 from unsee.erase.rawscan import NEEDLE_BYTES, scan
-from unsee.erase.residue import StoreSearched, probe, search_stores, shared_with
-from unsee.match.pictures import Picture
-from unsee.match.suppression import Match, Sealed, SuppressionKey, Suppressor
+from unsee.erase.residue import look_again, shared_with
+from unsee.erase.walk import Finding, PlaceSeen, Walk
+from unsee.match.anchors import read_anchors
+from unsee.match.suppression import Sealed, SuppressionKey, Suppressor
 from unsee.stores.contract import Member, Store
 
 _SAMPLE = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something of the scope that is still there, or something retained that is not as it was."""
-
-    where: str
-    reason: str
-
-    def as_json(self) -> dict[str, str]:
-        """As printed."""
-        return {"where": self.where, "reason": self.reason}
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.reason}"
-
-
-@dataclass(slots=True)
-class PlaceSeen:
-    """What was looked at in one store."""
-
-    objects: int = 0
-    members: int = 0
-    skipped: int = 0
-    bytes_read: int = 0
-    residue: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +74,12 @@ class Verification:
     def passed(self) -> bool:
         """Whether the erasure may be certified."""
         sound = not self.residue and not self.damage and self.retained_root == self.expected_root
-        return sound and self.canary_found and all(s.canary_found for s in self.searched)
+        return sound and self.canaries_found
+
+    @property
+    def canaries_found(self) -> bool:
+        """Whether every raw search, of the books and of each store, found what was planted for it."""
+        return self.canary_found and all(s.canary_found for s in self.searched)
 
     def as_json(self) -> dict[str, Any]:
         """As kept with the order and repeated in the certificate."""
@@ -162,14 +140,13 @@ class Verifier:
             sealed = [Sealed(*entry) for entry in orders.suppression_entries(conn, self.order)]
             suppressor = Suppressor(self.suppression_key, sealed)
             scope, retained = orders.scope_of(conn, self.order), self.retained
-            walk = _Walk(
+            walk = Walk(
                 suppressor, retained, self.unsound, {int(t["item"]) for t in self.plan.summary["twins"]["sample"]}
             )
             for row in places.all_stores(conn):
                 self._walk_store(conn, row, walk)
             walk.damage.extend(walk.missing(retained))
-            probed = self._probe(conn, walk)
-            searched, shared = self._search(conn, walk)
+            again = self._look_again(conn, walk)
             owned = {m.object_name for m in training.all_models(conn) if m.destroyed_by is None}
             walk.residue.extend(self._models_left(owned))
             walk.residue.extend(_rows_left(conn, scope))
@@ -186,7 +163,7 @@ class Verifier:
         return Verification(
             places=walk.places,
             suppressed=len(sealed),
-            residue=tuple(walk.residue),
+            residue=tuple(_once(walk.residue)),
             damage=tuple(walk.damage),
             kept=tuple(walk.kept),
             not_compared=walk.not_compared,
@@ -197,56 +174,46 @@ class Verifier:
             needles=len(set(self.needles) - lawful),
             canary_found=raw.canary_found,
             not_searched=self.books.beyond_reach,
-            probed=probed,
-            searched=searched,
+            probed=again.probed,
+            searched=tuple(again.searched),
             anchors=len(read_anchors(self.plan.anchors_path)),
-            shared_anchors=shared,
+            shared_anchors=again.shared_anchors,
         )
 
-    def _probe(self, conn: Connection, walk: _Walk) -> int:
-        """Ask each store, in fresh processes, for what the plan named; how much that was."""
-        asked = 0
-        counted = {unit.number: len(unit.targets) for unit in self.plan.units()}
-        for seen in probe(self._stores, self.plan.units(), workers=self.workers):
-            asked += counted[seen.unit]
-            if seen.error:
-                walk.residue.append(Finding(f"{seen.store}:{seen.object}", f"could not be probed: {seen.error}"))
-            for left in seen.residue:
-                if not walk.is_sound(_item_at(conn, seen.store, seen.object, left.selector)):
-                    where = f"{seen.store}:{seen.object}/{left.selector}"
-                    walk.residue.append(Finding(where, f"its store still finds it ({left.where})"))
-        return asked
-
-    def _search(self, conn: Connection, walk: _Walk) -> tuple[tuple[StoreSearched, ...], int]:
-        """Search the raw bytes of every store; what was searched, and how many anchors stand in photos that stay too."""
+    def _look_again(self, conn: Connection, walk: Walk) -> _Again:
+        """Ask each store in fresh processes for what the plan named, and search its raw bytes."""
+        again = _Again()
         key = self.suppression_key.anchor_key(self.order)
-        searched = []
-        shared_anchors = 0
-        for one in search_stores(self._stores, self.plan.anchors_path, key, workers=self.workers):
-            searched.append(one)
-            if not one.hits:
-                continue
-            store = self._stores[one.store]
-            recorded = _recorded(conn, places.store(conn, StoreId(one.store)).no)
-            stays = [
-                entry
-                for entry in store.scan()
-                if isinstance(entry, Member)
-                and (at := recorded.get((entry.object, entry.selector))) is not None
-                and walk.is_sound(at[0])
-            ]
-            shared = shared_with(store, stays, list(one.hits), key, workers=self.workers)
-            shared_anchors += len(shared)
-            for anchor, where in one.hits.items():
-                if anchor not in shared:
-                    walk.residue.append(Finding(f"{one.store}:{where[0]}", "raw bytes of an erased photo stand there"))
-        return tuple(sorted(searched, key=lambda s: s.store)), shared_anchors
+        stores = {str(name): store for name, store in self.stores.items()}
+        for said in look_again(stores, self.plan.units(), self.plan.anchors_path, key, workers=self.workers):
+            if isinstance(said, Probed):
+                again.probed += said.asked
+                walk.residue.extend(_still_there(conn, said, walk))
+            else:
+                again.searched.append(said)
+                if said.hits:
+                    self._judge_hits(conn, stores[said.store], said, walk, again)
+        again.searched.sort(key=lambda s: s.store)
+        return again
 
-    @property
-    def _stores(self) -> dict[str, Store]:
-        return {str(name): store for name, store in self.stores.items()}
+    def _judge_hits(self, conn: Connection, store: Store, said: StoreSearched, walk: Walk, again: _Again) -> None:
+        """Anchors that stand in no photo that stays are residue: one finding for each place."""
+        recorded = _recorded(conn, places.store(conn, StoreId(said.store)).no)
+        stays = [
+            entry
+            for entry in store.scan()
+            if isinstance(entry, Member)
+            and (at := recorded.get((entry.object, entry.selector))) is not None
+            and walk.is_sound(at[0])
+        ]
+        key = self.suppression_key.anchor_key(self.order)
+        shared = shared_with(store, stays, list(said.hits), key, workers=self.workers)
+        again.shared_anchors += len(shared)
+        where = {place for anchor, found in said.hits.items() if anchor not in shared for place in found}
+        reason = "raw bytes of an erased photo stand there"
+        walk.residue.extend(Finding(f"{said.store}:{place}", reason) for place in sorted(where))
 
-    def _walk_store(self, conn: Connection, row: places.StoreRow, walk: _Walk) -> None:
+    def _walk_store(self, conn: Connection, row: places.StoreRow, walk: Walk) -> None:
         store = self.stores[row.id]
         recorded = _recorded(conn, row.no)
         place = walk.places.setdefault(row.id, PlaceSeen())
@@ -310,84 +277,13 @@ class _Raw:
     canary_found: bool
 
 
-class _Walk:
-    """What was seen so far."""
+@dataclass(slots=True)
+class _Again:
+    """What fresh processes looked at."""
 
-    def __init__(
-        self,
-        suppressor: Suppressor,
-        retained: ItemSet,
-        unsound: Collection[tuple[str, str, str]],
-        twins: set[int],
-    ) -> None:
-        self._suppressor = suppressor
-        self._retained = retained
-        self._unsound = unsound
-        self._twins = twins
-        self._waiting: list[tuple[Seen, int | None, Picture]] = []
-        self._observed: dict[int, bytes] = {}
-        self.places: dict[str, PlaceSeen] = {}
-        self.residue: list[Finding] = []
-        self.damage: list[Finding] = []
-        self.kept: list[Finding] = []
-        self.not_compared: Counter[str] = Counter()
-
-    def see(self, seen: Seen, recorded: tuple[int, bytes] | None) -> None:
-        """Take in one member and, where the books know it, the item and digest that should lie there."""
-        where = _where(seen)
-        item = None
-        if recorded is not None and recorded[0] in self._retained:
-            expected = recorded[1]
-            if seen.sha256 != expected and (seen.store, seen.member.object, seen.member.selector) in self._unsound:
-                self.kept.append(
-                    Finding(where, f"not what was taken in as item {recorded[0]}, already before the plan")
-                )
-            elif seen.sha256 is None:
-                self.damage.append(Finding(where, f"a retained photo could not be read: {seen.note}"))
-            elif seen.sha256 != expected:
-                self.damage.append(Finding(where, "a retained photo is not byte for byte what was taken in"))
-            else:
-                item = recorded[0]
-                self._observed[item] = seen.sha256
-        if seen.sha256 is not None:
-            self.places[seen.store].bytes_read += seen.member.size_bytes
-        if seen.note:
-            self.not_compared[seen.note] += 1
-        if seen.picture is not None:
-            self._waiting.append((seen, item, seen.picture))
-
-    def judge(self) -> None:
-        """Compare what was seen of one store with the suppression list."""
-        answers = self._suppressor.match([picture for _seen, _item, picture in self._waiting])
-        for (seen, item, _picture), match in zip(self._waiting, answers, strict=True):
-            if match is not None:
-                self._judge(seen, item, match)
-        self._waiting.clear()
-
-    def is_sound(self, item: int | None) -> bool:
-        """Whether this is a retained item, and a copy of it was read that is byte for byte what was taken in."""
-        return item in self._observed
-
-    def missing(self, retained: ItemSet) -> Iterator[Finding]:
-        """Retained items of which no sound copy was seen."""
-        for item in retained - ItemSet(self._observed):
-            yield Finding(f"item {item}", "no copy of this retained photo was found as it was taken in")
-
-    def root(self, batches: Sequence[items.Batch]) -> bytes:
-        """The collection root over what was read, not over what the books say."""
-        leaves = []
-        for batch in batches:
-            mine = [i for i in batch.items if i in self._observed]
-            leaves.append((batch.no, len(mine), items_root((ItemId(i), self._observed[i]) for i in mine)))
-        return collection_root(leaves)
-
-    def _judge(self, seen: Seen, item: int | None, match: Match) -> None:
-        if item is not None:
-            listed = "listed in the plan" if item in self._twins else "another source's own photo"
-            self.kept.append(Finding(_where(seen), f"{match.reason}; kept as item {item}, {listed} (rule keep-lawful)"))
-        else:
-            self.places[seen.store].residue += 1
-            self.residue.append(Finding(_where(seen), match.reason))
+    probed: int = 0
+    searched: list[StoreSearched] = field(default_factory=list)
+    shared_anchors: int = 0
 
 
 def _shared(needles: Sequence[bytes], stays: items.Digests) -> set[bytes]:
@@ -412,6 +308,15 @@ def _recorded(conn: Connection, store_no: int) -> dict[tuple[str, str], tuple[in
     return found
 
 
+def _still_there(conn: Connection, said: Probed, walk: Walk) -> Iterator[Finding]:
+    if said.error:
+        yield Finding(f"{said.store}:{said.object}", f"could not be probed: {said.error}")
+    for left in said.residue:
+        if not walk.is_sound(_item_at(conn, said.store, said.object, left.selector)):
+            where = f"{said.store}:{said.object}/{left.selector}"
+            yield Finding(where, f"its store still finds it ({left.where})")
+
+
 def _item_at(conn: Connection, store: str, object_name: str, selector: str) -> int | None:
     """The item that the books record at one place."""
     objects = places.objects_of(conn, places.store(conn, StoreId(store)).no)
@@ -433,8 +338,14 @@ def _rows_left(conn: Connection, scope: ItemSet) -> Iterator[Finding]:
         yield Finding("books", f"{count} rows of {name} of erased photos")
 
 
-def _where(seen: Seen) -> str:
-    return f"{seen.store}:{seen.member.object}/{seen.member.selector}"
+def _once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Each place once: what a reader shows is told as that, not again as what the store was asked for and what raw bytes show."""
+    told: set[str] = set()
+    for finding in findings:
+        place = str(finding) if finding.where == "books" else finding.where
+        if place not in told:
+            told.add(place)
+            yield finding
 
 
 def read_needles(path: Path) -> list[bytes]:

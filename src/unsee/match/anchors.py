@@ -3,8 +3,8 @@
 Before a photo is erased, up to four windows of 32 bytes are chosen in it by their content and kept as 64-bit codes under a key. A
 search slides over raw bytes, chooses windows by the same rule and looks their codes up; so it costs one pass, however many photos
 are sought, and needs none of their bytes. A window is a candidate where a keyed product of its first 8 bytes falls into one
-sixty-fourth of its range; of the candidates in a quarter of the photo, the one with the smallest code is its anchor. What other
-files share (the header of a JPEG) is passed over where there is enough beside it.
+sixty-fourth of its range; of the candidates in a quarter of the photo, the one with the smallest code is its anchor. The headers of
+pictures are passed over: their tables and colour profiles stand in millions of other files.
 
 The rule is that of content-defined chunking (Muthitacharoen, Chen and Mazières, "A low-bandwidth network file system", SOSP 2001)
 and of min-wise sampling (Broder 1997). The codes are keyed so that the list means nothing without the key; multiplication and
@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -27,11 +28,13 @@ import numpy.typing as npt
 Words = npt.NDArray[np.uint64]
 
 WINDOW_BYTES: Final = 32
+CODE_BYTES: Final = 8
 A_PHOTO: Final = 4
 """Anchors of one photo at most."""
 CANDIDATES: Final = 64
 """One window in so many is a candidate."""
-_HEADER_BYTES: Final = 1_024
+_FAR: Final = 1 << 20
+"""A header is sought in so many bytes."""
 _BLOCK_BYTES: Final = 1 << 20
 _MARKS_AN_ANCHOR: Final = 4
 
@@ -53,9 +56,7 @@ class AnchorKey:
 
         Cost: about 3 ns a byte.
         """
-        places, codes = self.windows(data)
-        if len(data) > 2 * _HEADER_BYTES and np.any(places >= _HEADER_BYTES):
-            codes, places = codes[places >= _HEADER_BYTES], places[places >= _HEADER_BYTES]
+        places, codes = self.windows(data[content(data)])
         if not len(codes):
             return codes
         quarter = (places - places[0]) * A_PHOTO // max(1, int(places[-1] - places[0]) + 1)
@@ -85,6 +86,43 @@ class AnchorKey:
         where, what = np.concatenate(places), np.concatenate(codes)
         order = np.argsort(where, kind="stable")
         return where[order], what[order]
+
+
+def content(data: bytes | memoryview) -> slice:
+    """Where a file's own content lies, beside what encoders write into every file.
+
+    A JPEG's from its first scan on (ITU-T T.81 B.1.1), a PNG's from its first data chunk on, a WebP's image chunk; all of anything
+    else, and where the header leads nowhere.
+    """
+    head = bytes(data[:12])
+    if head[:3] == b"\xff\xd8\xff":
+        return slice(_first_scan(data), None)
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return slice(max(0, bytes(data[:_FAR]).find(b"IDAT")), None)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return _image_chunk(data)
+    return slice(0, None)
+
+
+def _image_chunk(data: bytes | memoryview) -> slice:
+    """The first chunk of kind `VP8 ` or `VP8L` (RFC 9649, 2.3)."""
+    at = 12
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if bytes(data[at : at + 4]) in {b"VP8 ", b"VP8L"}:
+            return slice(at, at + 8 + length)
+        at += 8 + length + length % 2
+    return slice(0, None)
+
+
+def _first_scan(data: bytes | memoryview) -> int:
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            return at + 2 + length
+        at += 2 + max(2, length)
+    return 0
 
 
 def _code(words: Sequence[Words], mixers: Sequence[np.uint64]) -> Words:
@@ -125,3 +163,12 @@ class AnchorSearch:
                 found.update(codes[self._anchors[at] == codes].tolist())
             tail = data[-(WINDOW_BYTES - 1) :]
         return found
+
+
+def read_anchors(path: Path) -> Words:
+    """The anchors in a file of codes, one after the other, least significant byte first; each once. None where there is no file."""
+    if not path.exists():
+        return np.empty(0, np.uint64)
+    data = path.read_bytes()
+    whole = len(data) // CODE_BYTES * CODE_BYTES  # what a kill cut short is no anchor
+    return np.unique(np.frombuffer(data[:whole], "<u8").astype(np.uint64))

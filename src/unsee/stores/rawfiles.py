@@ -69,8 +69,7 @@ def _look(location: str, object_name: str, name: str) -> list[RawPart | Skipped]
         if error.errno == errno.ENOENT:
             return []
         return [Skipped(object_name, selector, why(error))]
-    where = selector if object_name == ROOT else f"{object_name}/{selector}"
-    return [RawPart(where, _pieces(file))]
+    return [RawPart(f"{object_name}/{selector}", _pieces(file))]
 
 
 def _pieces(file: int) -> Iterator[bytes]:
