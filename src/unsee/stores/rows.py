@@ -331,7 +331,7 @@ def _data_views(array: pa.Array) -> Iterator[memoryview | None]:
 def _byte_values(array: pa.Array) -> tuple[memoryview, np.ndarray[Any, Any]]:
     """The bytes of all values as they lie in memory, and where each begins; one past the last value at the end."""
     kind, buffers = array.type, array.buffers()
-    flat = memoryview(buffers[-1] if buffers[-1] is not None else b"")
+    flat = memoryview(buffers[-1] if buffers[-1] is not None else b"").cast("B")
     if pa.types.is_fixed_size_binary(kind):
         return flat, np.arange(array.offset, array.offset + len(array) + 1) * kind.byte_width
     if buffers[1] is None or not len(array):

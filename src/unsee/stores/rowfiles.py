@@ -1,0 +1,440 @@
+"""Files of rows as a store: each file is an object, each row a member, named and read as `rows.RowShape` says.
+
+What is special to a format (Parquet, Arrow) is behind `Format`: reading columns part by part (row group, record batch), and writing
+a file without some rows. Nothing is decoded but the columns that are asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from unsee.core.errors import PathEscape, StoreError, StoreUnreachable
+from unsee.core.evidence import Gone
+from unsee.core.ids import StoreId
+from unsee.stores import beneath, emptying, overwriting, rawfiles, shards
+from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
+from unsee.stores.names import ROOT
+from unsee.stores.removal import why
+from unsee.stores.rows import RowShape, stamp
+
+Going: TypeAlias = "Mapping[int, np.ndarray[Any, Any]]"
+"""Part to one bool a row: True for those that go. Parts that lose nothing are not in it."""
+FAILURES = (StoreError, OSError, pa.ArrowException, ValueError, MemoryError)
+"""What reading a file of whatever bytes may raise."""
+
+
+class RowFile(Protocol):
+    """An open file of rows, in parts."""
+
+    schema: pa.Schema
+    rows: Sequence[int]
+    """How many rows each part has."""
+
+    def columns(self, part: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The columns (dotted paths) of one part, in batches that together have all its rows."""
+
+    def may_hold(self, part: int, shape: RowShape, selectors: frozenset[str]) -> bool:
+        """False only where what the file tells of the part (its least and largest key) excludes all of them."""
+
+    def rewrite(self, new: int, going: Going) -> None:
+        """Write the file without the rows that go to the descriptor `new`."""
+
+
+class Format(Protocol):
+    """A format whose files hold rows. Pickles."""
+
+    kind: str
+    suffixes: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    limits: tuple[str, ...]
+    part: str
+    """What its parts are called: row group."""
+
+    def open(self, file: int) -> AbstractContextManager[RowFile]:
+        """The file behind a descriptor. Raises one of `FAILURES` where it is none of this format."""
+
+    def renew_beside(self, location: str, object_name: str) -> None:
+        """Bring up to date what other files tell of this one, after it lost rows or went: summaries, counts. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFileStore:
+    """A directory tree of files of rows as a store.
+
+    With `zero`, the bytes of a file that was replaced are overwritten with zeros before it is removed, and D3 is claimed, on file
+    systems that write in place, where nobody had the old file open.
+    """
+
+    id: StoreId
+    location: str
+    format: Format
+    shape: RowShape = field(default_factory=RowShape)
+    zero: bool = False
+
+    def capability(self) -> Capability:
+        """What it can do, and what it cannot."""
+        limits, best = self.format.limits, Gone.D2
+        if self.zero:
+            with beneath.directory(self.location, ROOT) as root:
+                device = os.fstat(root).st_dev if root is not None else -1
+            if overwriting.in_place(device):
+                best = Gone.D3
+            else:
+                limits = ("Zeros were asked for, but this file system may write them elsewhere.", *limits)
+        return Capability(kind=self.format.kind, best_gone=best, keeps_history=False, limits=limits)
+
+    def scan(self) -> Iterator[Member | Skipped]:
+        """Every row of every file, files by name, rows in order; rows with equal selectors once. Reads and hashes the data column.
+
+        The file that is being listed is open while the caller works. Memory: a digest a row of one file.
+        """
+        for found in shards.find(self.location, self.format.suffixes, prefixes=self.format.prefixes):
+            if isinstance(found, Skipped):
+                yield found
+            else:
+                yield from self._list(found)
+
+    def _list(self, name: str) -> Iterator[Member | Skipped]:
+        known: dict[bytes, str] = {}
+        try:
+            with shards.opened(self.location, name) as file:
+                if file is None:
+                    return
+                with self.format.open(file) as rows:
+                    shape = self.shape.resolved(rows.schema)
+                    for part in range(len(rows.rows)):
+                        try:
+                            yield from self._list_part(name, rows, shape, part, known)
+                        except FAILURES as error:
+                            yield Skipped(name, "", f"its {self.format.part} {part} cannot be read: {reason(error)}")
+        except StoreUnreachable:
+            raise
+        except FAILURES as error:
+            yield Skipped(name, "", f"its rows cannot be listed: {reason(error)}")
+
+    def _list_part(
+        self, name: str, rows: RowFile, shape: RowShape, part: int, known: dict[bytes, str]
+    ) -> Iterator[Member | Skipped]:
+        nameless = 0
+        for batch in rows.columns(part, shape.columns()):
+            nameless += shape.nameless(batch)
+            for selector, view in shape.views(batch):
+                digest = hashlib.blake2b(selector.encode(), digest_size=16).digest()
+                mark = _stamp(shape, selector, view)
+                before = known.setdefault(digest, mark)
+                if before is mark:
+                    yield Member(name, selector, len(view), mark)
+                elif before != mark:
+                    other = f"another row has the key {selector!r} too, with other data; both go when it is erased"
+                    yield Skipped(name, selector, other)
+        if nameless:
+            yield Skipped(name, "", shape.why_nameless(nameless))
+
+    def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
+        """The data of one row; of several with this key, the first.
+
+        Raises:
+            PathEscape: the name leads out of the store.
+            StoreError: it is not there, is larger than `limit_bytes`, or the file cannot be read.
+        Cost: the key column, and the data of one part; without a key the data column up to the row.
+        """
+        for _, data in self.read_many(object_name, [selector], limit_bytes=limit_bytes):
+            if isinstance(data, StoreError):
+                raise data
+            return data
+        raise self._error(object_name, f"{selector!r} is not there")
+
+    def read_many(
+        self, object_name: str, selectors: Sequence[str], *, limit_bytes: int | None = None
+    ) -> Iterator[tuple[str, bytes | StoreError]]:
+        """The data of many rows, in the order of the file, in one pass; then those that cannot be read, with the reason."""
+        left = dict.fromkeys(selectors)
+        error: StoreError | None = None
+        try:
+            for _, selector, view in self._find(object_name, left):
+                if selector in left:
+                    del left[selector]
+                    if limit_bytes is not None and len(view) > limit_bytes:
+                        what = f"{selector!r} is larger than {limit_bytes:,} bytes"
+                        yield selector, self._error(object_name, what, "")
+                    else:
+                        yield selector, bytes(view)
+        except (PathEscape, StoreUnreachable):
+            raise
+        except StoreError as failed:
+            error = failed
+        for selector in left:
+            yield selector, error or self._error(object_name, f"{selector!r} is not there")
+
+    def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
+        """A digest of each row's data, None where there is no such row. Reads as `read_many` does."""
+        found: dict[str, str] = {}
+        for shape, selector, view in self._find(object_name, selectors):
+            if selector not in found:
+                found[selector] = _stamp(shape, selector, view)
+        return [found.get(selector) for selector in selectors]
+
+    def _find(self, object_name: str, selectors: Iterable[str]) -> Iterator[tuple[RowShape, str, memoryview]]:
+        """The rows that are named so; ends early when each selector was seen."""
+        wanted = frozenset(selectors)
+        unseen = set(wanted)
+        try:
+            with shards.opened(self.location, object_name) as file:
+                if file is None or not wanted:
+                    return
+                with self.format.open(file) as rows:
+                    shape = self.shape.resolved(rows.schema)
+                    for part in _parts_with(rows, shape, wanted):
+                        for batch in rows.columns(part, shape.columns()):
+                            for selector, view in shape.views(batch):
+                                if selector in wanted:
+                                    unseen.discard(selector)
+                                    yield shape, selector, view
+                        if not unseen:
+                            return
+        except (PathEscape, StoreUnreachable):
+            raise
+        except FAILURES as error:
+            raise self._error(object_name, f"it cannot be read: {reason(error)}") from error
+
+    def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
+        """Replace the file by one without the rows, then bring up to date what other files tell of it.
+
+        All rows of a selector go. A file with hard links is kept: the other names would still hold its bytes. Before the new file
+        takes its place, it is read again and looked through for the rows.
+
+        Cost: the key column (without a key: the data column, hashed), the parts that hold targets, decoded and encoded, and a copy
+        of the others. Memory: a few parts that hold targets.
+        """
+        wanted: dict[str, Target] = {}
+        doubtful: dict[str, str] = {}
+        for target in targets:
+            if wanted.setdefault(target.selector, target) != target:
+                doubtful[target.selector] = "it is listed twice, with different stamps"
+        outcome = _Outcome(wanted, doubtful)
+        above, name = shards.split(object_name)
+        with beneath.directory(self.location, above) as directory:
+            if directory is None:
+                return outcome.erased(Gone.D2)
+            if wanted:
+                shards.sweep(directory, name)
+        try:
+            zeroed = self._erase(object_name, outcome)
+            if wanted:
+                self.format.renew_beside(self.location, object_name)
+        except (PathEscape, StoreUnreachable):
+            raise
+        except FAILURES as error:
+            outcome.fail(reason(error))
+            zeroed = False
+        return outcome.erased(Gone.D3 if zeroed else Gone.D2)
+
+    def _erase(self, object_name: str, outcome: _Outcome) -> bool:
+        with shards.opened(self.location, object_name) as file:
+            if file is None or not outcome.wanted:
+                return False
+            seen = shards.stamp_of(file)
+            with self.format.open(file) as rows:
+                shape = self.shape.resolved(rows.schema)
+                going = _going(rows, shape, outcome)
+            if not going:
+                return False
+            if shards.other_names(file):
+                raise StoreError("the file has hard links; its other names would still hold the bytes")
+
+        def write(old: int, new: int) -> None:
+            if shards.stamp_of(old) != seen:
+                raise StoreError("the file was replaced in the meantime; nothing was erased")
+            with self.format.open(old) as rows:
+                rows.rewrite(new, going)
+                retained = sum(rows.rows) - sum(int(mask.sum()) for mask in going.values())
+            with self.format.open(new) as rows:
+                _look_again(rows, shape, outcome.going, retained)
+
+        return shards.replace(self.location, object_name, write, zero=self.zero)
+
+    def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
+        """Look for the rows in the file and in what a killed erasure left beside it, read anew.
+
+        Raises:
+            StoreError: the file cannot be read: the rows may be there.
+        """
+        asked = list(dict.fromkeys(selectors))
+        found = {selector for _, selector, _ in self._find(object_name, asked)}
+        left = [Residue(selector, "current") for selector in asked if selector in found]
+        above, name = shards.split(object_name)
+        with beneath.directory(self.location, above) as directory:
+            if directory is not None:
+                for beside in (shards.BESIDE + name, shards.OLD + name):
+                    left.extend(self._probe_beside(directory, beside, asked))
+        return tuple(left)
+
+    def _probe_beside(self, directory: int, name: bytes, asked: Sequence[str]) -> Iterator[Residue]:
+        try:
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        except FileNotFoundError:
+            return
+        where = f"{os.fsdecode(name)}, left by a killed erasure"
+        try:
+            with self.format.open(file) as rows:
+                shape = self.shape.resolved(rows.schema)
+                wanted = frozenset(asked)
+                found = {
+                    selector
+                    for part in _parts_with(rows, shape, wanted)
+                    for batch in rows.columns(part, _names(shape))
+                    for selector in shape.selectors(batch)
+                }
+            yield from (Residue(selector, where) for selector in asked if selector in found)
+        except FAILURES:
+            yield from (Residue(selector, f"{where}, which cannot be read") for selector in asked)
+        finally:
+            os.close(file)
+
+    def raw(self) -> Iterator[RawPart | Skipped]:
+        """Every file below the root, whatever it is called."""
+        return rawfiles.parts(self.location)
+
+    def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
+        """Remove files that hold no row any more, and the directories that this empties, never the root."""
+        gone: list[str] = []
+        for name in dict.fromkeys(object_names):
+            with suppress(*FAILURES):
+                if self._remove_empty(name):
+                    gone.append(name)
+                    self.format.renew_beside(self.location, name)
+        return tuple([*gone, *emptying.remove_above(self.location, gone)])
+
+    def _remove_empty(self, object_name: str) -> bool:
+        above, name = shards.split(object_name)
+        with shards.opened(self.location, object_name) as file:
+            if file is None:
+                return False
+            with self.format.open(file) as rows:
+                if sum(rows.rows):
+                    return False
+            inode = os.fstat(file).st_ino
+        with beneath.directory(self.location, above) as directory:
+            if directory is None or os.stat(name, dir_fd=directory, follow_symlinks=False).st_ino != inode:
+                return False
+            os.unlink(name, dir_fd=directory)
+            os.fsync(directory)
+        return True
+
+    def history(self, object_name: str) -> tuple[HeldVersion, ...]:
+        """None: a file has no versions that this store can reach. The limits name what it cannot."""
+        shards.split(object_name)
+        return ()
+
+    def _error(self, object_name: str, what: str, next_step: str | None = None) -> StoreError:
+        step = "Scan the store again to see what is there." if next_step is None else next_step
+        return StoreError(f"{self.id}: {object_name!r}: {what}.", next_step=step)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    wanted: Mapping[str, Target]
+    kept: dict[str, str]
+    going: set[str] = field(default_factory=set)
+
+    def fail(self, because: str) -> None:
+        """Nothing was erased, or it is not known what was."""
+        self.kept.update({selector: because for selector in self.wanted if selector not in self.kept})
+
+    def erased(self, gone: Gone) -> Erased:
+        kept = tuple(Kept(selector, self.kept[selector]) for selector in self.wanted if selector in self.kept)
+        left = [selector for selector in self.wanted if selector not in self.kept]
+        return Erased(
+            tuple(selector for selector in left if selector in self.going),
+            tuple(selector for selector in left if selector not in self.going),
+            kept,
+            gone,
+        )
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, StoreError):
+        return error.message.removesuffix(".")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full"
+    if isinstance(error, OSError) and error.strerror:
+        return why(error)
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _stamp(shape: RowShape, selector: str, view: memoryview) -> str:
+    """Without a key the selector is itself a digest of the data."""
+    return selector[:32] if shape.key is None else stamp(view)
+
+
+def _names(shape: RowShape) -> list[str]:
+    """The columns that name a row."""
+    return shape.columns()[-1:]
+
+
+def _parts_with(rows: RowFile, shape: RowShape, wanted: frozenset[str]) -> Iterator[int]:
+    """The parts in which one of the rows is; without a key every part, since all their data must be read anyway."""
+    for part in range(len(rows.rows)):
+        if shape.key is None:
+            yield part
+        elif rows.may_hold(part, shape, wanted):
+            names = rows.columns(part, _names(shape))
+            if any(not wanted.isdisjoint(shape.selectors(batch)) for batch in names):
+                yield part
+
+
+def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.ndarray[Any, Any]]:
+    """Which rows go. Selectors of which a row changed since they were listed are put among the kept ones."""
+    wanted = frozenset(outcome.wanted.keys() - outcome.kept.keys())
+    found: dict[int, list[str]] = {}
+    for part in range(len(rows.rows)):
+        if shape.key is not None and not rows.may_hold(part, shape, wanted):
+            continue
+        selectors = [s for batch in rows.columns(part, _names(shape)) for s in shape.selectors(batch)]
+        if not wanted.isdisjoint(selectors):
+            found[part] = [selector if selector in wanted else "" for selector in selectors]
+    stamped = {selector for selector in wanted if outcome.wanted[selector].stamp is not None}
+    for part, selectors in found.items():
+        if shape.key is None:
+            changed = {s for s in selectors if s in stamped and outcome.wanted[s].stamp != s[:32]}
+        elif stamped.isdisjoint(selectors):
+            continue
+        else:
+            changed = {
+                selector
+                for batch in rows.columns(part, shape.columns())
+                for selector, view in shape.views(batch)
+                if selector in stamped and stamp(view) != outcome.wanted[selector].stamp
+            }
+        outcome.kept.update(dict.fromkeys(changed, "it changed after it was listed"))
+    going: dict[int, np.ndarray[Any, Any]] = {}
+    for part, selectors in found.items():
+        mask = np.array([selector != "" and selector not in outcome.kept for selector in selectors], dtype=bool)
+        if mask.any():
+            going[part] = mask
+            outcome.going.update(s for s, goes in zip(selectors, mask.tolist(), strict=True) if goes)
+    return going
+
+
+def _look_again(rows: RowFile, shape: RowShape, gone: set[str], retained: int) -> None:
+    """Read the new file's names.
+
+    Raises:
+        StoreError: one of the rows is still there, or the file has not as many rows as it should.
+    """
+    if sum(rows.rows) != retained:
+        raise StoreError(f"the new file has {sum(rows.rows):,} rows instead of {retained:,}; it was thrown away")
+    for part in range(len(rows.rows)):
+        for batch in rows.columns(part, _names(shape)):
+            if not gone.isdisjoint(shape.selectors(batch)):
+                raise StoreError("the new file still holds a row that goes; it was thrown away")
