@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from unsee.core.errors import PathEscape, StoreError
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
-from unsee.stores import beneath, overwriting, rawfiles, removal
+from unsee.stores import beneath, emptying, overwriting, rawfiles, removal
 from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
 from unsee.stores.names import ROOT, below, component, components, spell
 from unsee.stores.options import know, truth
@@ -189,28 +189,7 @@ class FileStore:
 
     def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
         """Remove directories that are empty, and the directories above that this empties, never the root."""
-        gone: list[str] = []
-        # Deepest first, so that a directory is judged after those below it.
-        waiting = sorted(set(object_names) - {ROOT}, key=lambda name: (-name.count("/"), name))
-        while waiting:
-            name = waiting.pop(0)
-            above, _, last = name.rpartition("/")
-            if self._remove_empty(above or ROOT, last):
-                gone.append(name)
-                if above and above not in waiting:
-                    waiting = sorted([*waiting, above], key=lambda n: (-n.count("/"), n))
-        return tuple(gone)
-
-    def _remove_empty(self, above: str, last: str) -> bool:
-        try:
-            with beneath.directory(self.location, above) as directory:
-                if directory is None:
-                    return False
-                os.rmdir(component(last), dir_fd=directory)
-                os.fsync(directory)
-        except OSError:  # it holds something, is gone, or may not be removed: in each case it stays as it is
-            return False
-        return True
+        return emptying.remove_empty(self.location, object_names)
 
     def history(self, object_name: str) -> tuple[HeldVersion, ...]:
         """None: plain files have no versions that this store can reach. The limits name what it cannot."""

@@ -76,6 +76,7 @@ _BUILT_IN: Mapping[str, str] = MappingProxyType(
         "faiss": "unsee.stores.vectors.store:open_faiss",
         "files": "unsee.stores.files:open_files",
         "lance": "unsee.stores.lance:open_lance",
+        "parquet": "unsee.stores.parquet:open_parquet",
         "tar": "unsee.stores.tar:open_tar",
         "usearch": "unsee.stores.vectors.store:open_usearch",
         "vault": "unsee.stores.vault:open_vault",

@@ -42,22 +42,32 @@ class RowFile(Protocol):
     def columns(self, part: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The columns (dotted paths) of one part, in batches that together have all its rows."""
 
-    def may_hold(self, part: int, shape: RowShape, selectors: frozenset[str]) -> bool:
-        """False only where what the file tells of the part (its least and largest key) excludes all of them."""
-
-    def rewrite(self, new: int, going: Going) -> None:
-        """Write the file without the rows that go to the descriptor `new`."""
+    def rewrite(self, new: int, going: Going) -> Sequence[int]:
+        """Write the file without the rows that go to the descriptor `new`; which parts of the new file were encoded anew."""
 
 
 class Format(Protocol):
     """A format whose files hold rows. Pickles."""
 
-    kind: str
-    suffixes: tuple[str, ...]
-    prefixes: tuple[str, ...]
-    limits: tuple[str, ...]
-    part: str
-    """What its parts are called: row group."""
+    @property
+    def kind(self) -> str:
+        """The kind of the store."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """How names of its files end."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """How names of other files begin that may be of it: temporary ones of programs."""
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What the store cannot do, in sentences."""
+
+    @property
+    def part(self) -> str:
+        """What its parts are called: row group."""
 
     def open(self, file: int) -> AbstractContextManager[RowFile]:
         """The file behind a descriptor. Raises one of `FAILURES` where it is none of this format."""
@@ -255,10 +265,10 @@ class RowFileStore:
             if shards.stamp_of(old) != seen:
                 raise StoreError("the file was replaced in the meantime; nothing was erased")
             with self.format.open(old) as rows:
-                rows.rewrite(new, going)
+                anew = rows.rewrite(new, going)
                 retained = sum(rows.rows) - sum(int(mask.sum()) for mask in going.values())
             with self.format.open(new) as rows:
-                _look_again(rows, shape, outcome.going, retained)
+                _look_again(rows, anew, shape, outcome.going, retained)
 
         return shards.replace(self.location, object_name, write, zero=self.zero)
 
@@ -312,7 +322,7 @@ class RowFileStore:
                 if self._remove_empty(name):
                     gone.append(name)
                     self.format.renew_beside(self.location, name)
-        return tuple([*gone, *emptying.remove_above(self.location, gone)])
+        return (*gone, *emptying.remove_empty(self.location, [name.rpartition("/")[0] or ROOT for name in gone]))
 
     def _remove_empty(self, object_name: str) -> bool:
         above, name = shards.split(object_name)
@@ -385,12 +395,9 @@ def _names(shape: RowShape) -> list[str]:
 def _parts_with(rows: RowFile, shape: RowShape, wanted: frozenset[str]) -> Iterator[int]:
     """The parts in which one of the rows is; without a key every part, since all their data must be read anyway."""
     for part in range(len(rows.rows)):
-        if shape.key is None:
+        names = () if shape.key is None else rows.columns(part, _names(shape))
+        if shape.key is None or any(not wanted.isdisjoint(shape.selectors(batch)) for batch in names):
             yield part
-        elif rows.may_hold(part, shape, wanted):
-            names = rows.columns(part, _names(shape))
-            if any(not wanted.isdisjoint(shape.selectors(batch)) for batch in names):
-                yield part
 
 
 def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.ndarray[Any, Any]]:
@@ -398,8 +405,6 @@ def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.nd
     wanted = frozenset(outcome.wanted.keys() - outcome.kept.keys())
     found: dict[int, list[str]] = {}
     for part in range(len(rows.rows)):
-        if shape.key is not None and not rows.may_hold(part, shape, wanted):
-            continue
         selectors = [s for batch in rows.columns(part, _names(shape)) for s in shape.selectors(batch)]
         if not wanted.isdisjoint(selectors):
             found[part] = [selector if selector in wanted else "" for selector in selectors]
@@ -426,15 +431,15 @@ def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.nd
     return going
 
 
-def _look_again(rows: RowFile, shape: RowShape, gone: set[str], retained: int) -> None:
-    """Read the new file's names.
+def _look_again(rows: RowFile, anew: Sequence[int], shape: RowShape, gone: set[str], retained: int) -> None:
+    """Read the names in the new file's new parts; the others are bytes of parts that were looked through before.
 
     Raises:
         StoreError: one of the rows is still there, or the file has not as many rows as it should.
     """
     if sum(rows.rows) != retained:
         raise StoreError(f"the new file has {sum(rows.rows):,} rows instead of {retained:,}; it was thrown away")
-    for part in range(len(rows.rows)):
+    for part in anew:
         for batch in rows.columns(part, _names(shape)):
             if not gone.isdisjoint(shape.selectors(batch)):
                 raise StoreError("the new file still holds a row that goes; it was thrown away")

@@ -46,9 +46,10 @@ def split(object_name: str) -> tuple[str, bytes]:
     return above or ROOT, component(last)
 
 
-def find(location: str, suffixes: Sequence[str]) -> Iterator[str | Skipped]:
-    """The files below the root whose names end so, in a stable order; hidden names are passed over, links are never followed.
+def find(location: str, suffixes: Sequence[str], *, prefixes: Sequence[str] = ()) -> Iterator[str | Skipped]:
+    """The files below the root whose names end so, or begin so, in a stable order.
 
+    Hidden names are passed over, links are never followed.
     A link, a device or a directory with such a name is `Skipped`, and so is a directory that cannot be listed.
 
     Raises:
@@ -56,6 +57,7 @@ def find(location: str, suffixes: Sequence[str]) -> Iterator[str | Skipped]:
     """
     beneath.require_root(location)
     endings = tuple(suffix.encode() for suffix in suffixes)
+    beginnings = tuple(prefix.encode() for prefix in prefixes)
     pending = [ROOT]
     while pending:
         object_name = pending.pop()
@@ -73,7 +75,7 @@ def find(location: str, suffixes: Sequence[str]) -> Iterator[str | Skipped]:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         inner.append(name)
-                    elif raw.endswith(endings):
+                    elif raw.endswith(endings) or raw.startswith(beginnings):
                         seen = entry.stat(follow_symlinks=False)
                         place = below(object_name, name)
                         found.append(

@@ -6,43 +6,35 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from unsee.core.errors import StoreError
 from unsee.stores import shards
+from unsee.stores.parquet import dictionaries, thrift
 from unsee.stores.parquet import footer as ft
-from unsee.stores.parquet import thrift
+from unsee.stores.parquet.encoding import Encoded, encode
 from unsee.stores.parquet.footer import Footer, get
-from unsee.stores.parquet.thrift import I32, I64, LIST, STRUCT, Struct, ThriftError
+from unsee.stores.parquet.thrift import I32, I64, Struct, ThriftError
 
 AT_ONCE = 2
 """Row groups that are encoded at a time; each takes about three times its size in memory."""
-_CODECS = {0: "none", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4"}
-_ENCODINGS = {
-    5: "DELTA_BINARY_PACKED",
-    6: "DELTA_LENGTH_BYTE_ARRAY",
-    7: "DELTA_BYTE_ARRAY",
-    9: "BYTE_STREAM_SPLIT",
-}
-_DICTIONARY_ENCODINGS = {2, 8}
-_BLOB_BYTES = 1024
-"""Columns of larger values gain nothing by a dictionary, and pyarrow would collect a megabyte of it first."""
-_PAGE_HEADER_BYTES = 1 << 16
-_FEW_RUNS = 8
+_FILTER_HEADER_BYTES = 256
 
 
-def rewrite(old: int, new: int, footer: Footer, going: Mapping[int, np.ndarray[Any, Any]]) -> None:
+def rewrite(old: int, new: int, footer: Footer, going: Mapping[int, np.ndarray[Any, Any]]) -> list[int]:
     """Write to `new` the file `old` without the rows that are True in `going[row group]`.
 
     Retained rows keep their order and every value its bytes. A group that loses all its rows is left out. Old statistics,
     dictionaries, bloom filters and page indexes of groups that lose rows are not taken along; their new ones know nothing of
     what went. Schema, key-value metadata and whatever else the footer says stay.
+
+    Returns:
+        The groups of the new file that were encoded anew.
 
     Raises:
         StoreError: a group cannot be decoded, or its codec cannot be written.
@@ -51,24 +43,27 @@ def rewrite(old: int, new: int, footer: Footer, going: Mapping[int, np.ndarray[A
     if footer.untold_sizes:
         none = {n: np.zeros(get(group, ft.GROUP_ROWS), bool) for n, group in enumerate(footer.groups)}
         going = {**none, **going}
-    out = _Out(new)
+    out, anew = _Out(new), list[int]()
     out.write(ft.MAGIC)
-    work = [n for n in sorted(going) if not going[n].all()]
-    encoded = _in_turn([partial(_encode, old, footer, n, ~going[n]) for n in work])
-    for n, group in enumerate(footer.groups):
-        if n not in going:
-            out.copy(old, group)
-        elif not going[n].all():
-            out.put(next(encoded), group)
+    staying = [n for n in range(len(footer.groups)) if n not in going or not going[n].all()]
+    work = [
+        partial(encode, old, footer, n, ~going[n]) if n in going else partial(dictionaries.clean, old, footer, n)
+        for n in staying
+    ]
+    for n, made in zip(staying, _in_turn(work), strict=True):
+        if n in going:
+            anew.append(len(out.groups))
+        out.take(footer.groups[n], old, made)
     out.finish(footer)
+    return anew
 
 
-def _in_turn(work: Sequence[Callable[[], _Encoded]]) -> Iterator[_Encoded]:
+def _in_turn(work: Sequence[Callable[[], Encoded]]) -> Iterator[Encoded]:
     """Results in order, `AT_ONCE` under way."""
     if len(work) < AT_ONCE:
         yield from (one() for one in work)
         return
-    waiting: deque[Future[_Encoded]] = deque()
+    waiting: deque[Future[Encoded]] = deque()
     left = iter(work)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for one in left:
@@ -80,14 +75,6 @@ def _in_turn(work: Sequence[Callable[[], _Encoded]]) -> Iterator[_Encoded]:
             if (following := next(left, None)) is not None:
                 waiting.append(pool.submit(following))
             yield done
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A file of one row group, in memory."""
-
-    data: memoryview
-    group: Struct
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,50 +105,48 @@ class _Out:
             written = os.write(self.file, view)
             view, self.at = view[written:], self.at + written
 
-    def copy(self, old: int, group: Struct) -> None:
-        """Append a row group of the old file, its pages in the order in which they lie."""
-        columns = self._place(group)
-        for start, end in ft.stretches(sorted(map(ft.span, ft.chunks(group)))):
-            shards.copy_range(old, self.file, start, end - start)
-            self.at += end - start
-        self._note(group, columns, lambda start, length: partial(_piece, old, start, length))
-        self.groups.append(ft.group_of(group, columns, len(self.groups)))
-
-    def put(self, made: _Encoded, like: Struct) -> None:
-        """Append a row group that was encoded anew."""
-        columns = self._place(made.group)
-        for start, end in ft.stretches(sorted(map(ft.span, ft.chunks(made.group)))):
-            self.write(made.data[start:end])
-        self._note(made.group, columns, lambda start, length: partial(bytes, bytes(made.data[start : start + length])))
-        told = {number: value for number, value in made.group.items() if number != ft.ORDINAL}
-        self.groups.append(ft.group_of({**like, **told}, columns, len(self.groups)))
-
-    def _place(self, group: Struct) -> list[Struct]:
-        """The group's chunks as they will lie from here on."""
-        moves: dict[tuple[int, int], int] = {}
+    def take(self, like: Struct, old: int, made: Encoded) -> None:
+        """Append a row group: what was encoded anew of it, and the rest from the old file, in the order in which it lay there."""
+        moves: dict[int, int] = {}
         at = self.at
-        for start, end in sorted(map(ft.span, ft.chunks(group))):
-            moves[start, end] = at - start
+        pieces: list[tuple[bool, tuple[int, int]]] = []
+        before = [made.chunks.get(n, chunk) for n, chunk in enumerate(ft.chunks(like))]
+        for n in sorted(range(len(before)), key=lambda n: ft.span(ft.chunks(like)[n])):
+            start, end = ft.span(before[n])
+            pieces.append((n in made.chunks, (start, end)))
+            moves[n] = at - start
             at += end - start
-        return [ft.moved(chunk, moves[ft.span(chunk)]) for chunk in ft.chunks(group)]
+        for new, spans in groupby(pieces, key=itemgetter(0)):
+            for start, end in ft.stretches([span for _, span in spans]):
+                self._append(made.data[start:end] if new else (old, start, end - start))
+        after = [ft.moved(chunk, moves[n]) for n, chunk in enumerate(before)]
+        for n, (was, now) in enumerate(zip(before, after, strict=True)):
+            reader = partial(_slice, made.data) if n in made.chunks else partial(_piece, old)
+            self._note(was, now, moves[n], reader, lasting=n not in made.chunks)
+        self.groups.append(ft.group_of({**like, **made.group}, after, len(self.groups)))
 
-    def _note(
-        self, group: Struct, columns: Sequence[Struct], reader: Callable[[int, int], Callable[[], bytes]]
-    ) -> None:
-        for before, after in zip(ft.chunks(group), columns, strict=True):
-            by = ft.span(after)[0] - ft.span(before)[0]
-            for place, length in (
-                (ft.BLOOM_FILTER, ft.BLOOM_FILTER_LENGTH),
-                (ft.COLUMN_INDEX, ft.COLUMN_INDEX_LENGTH),
-                (ft.OFFSET_INDEX, ft.OFFSET_INDEX_LENGTH),
-            ):
-                filtered = place == ft.BLOOM_FILTER
-                told, tells = (get(before, ft.META), get(after, ft.META)) if filtered else (before, after)
-                start, size = get(told, place, 0), get(told, length, 0)
-                if filtered and start > 0 and not size:
-                    size = _bloom_filter_length(reader(start, _PAGE_HEADER_BYTES)())
-                if start > 0 and 0 < size <= ft.LONGEST:
-                    self.beside.append(_Beside(place, length, tells, by, reader(start, size)))
+    def _append(self, what: memoryview | tuple[int, int, int]) -> None:
+        if isinstance(what, memoryview):
+            self.write(what)
+        else:
+            shards.copy_range(what[0], self.file, what[1], what[2])
+            self.at += what[2]
+
+    def _note(self, was: Struct, now: Struct, by: int, reader: Callable[[int, int], bytes], *, lasting: bool) -> None:
+        """Remember where a chunk's filters and indexes are. Those in a buffer are taken out of it, so that it can go."""
+        for place, length in (
+            (ft.BLOOM_FILTER, ft.BLOOM_FILTER_LENGTH),
+            (ft.COLUMN_INDEX, ft.COLUMN_INDEX_LENGTH),
+            (ft.OFFSET_INDEX, ft.OFFSET_INDEX_LENGTH),
+        ):
+            filtered = place == ft.BLOOM_FILTER
+            told, tells = (get(was, ft.META), get(now, ft.META)) if filtered else (was, now)
+            start, size = get(told, place, 0), get(told, length, 0)
+            if filtered and start > 0 and not size:
+                size = _bloom_filter_length(reader(start, _FILTER_HEADER_BYTES))
+            if start > 0 and 0 < size <= ft.LONGEST:
+                read = partial(reader, start, size) if lasting else partial(bytes, reader(start, size))
+                self.beside.append(_Beside(place, length, tells, by, read))
 
     def finish(self, footer: Footer) -> None:
         """Append filters, indexes and the footer. An index that cannot be read is left out: readers do without."""
@@ -181,6 +166,10 @@ def _piece(file: int, start: int, length: int) -> bytes:
     return os.pread(file, length, start)
 
 
+def _slice(data: memoryview, start: int, length: int) -> bytes:
+    return bytes(data[start : start + length])
+
+
 def _bloom_filter_length(data: bytes) -> int:
     """Of the filter that begins so, with its header; 0 where none does."""
     try:
@@ -189,133 +178,3 @@ def _bloom_filter_length(data: bytes) -> int:
         return 0
     size = get(header, 1, 0)
     return end + size if isinstance(size, int) and size > 0 else 0
-
-
-# Encoding one row group anew.
-
-
-def _encode(old: int, footer: Footer, n: int, keep: np.ndarray[Any, Any]) -> _Encoded:
-    group = footer.groups[n]
-    old_leaves = ft.leaves(footer.schema)
-    sink = pa.BufferOutputStream()
-    metadata = ft.physical(footer, [n])
-    heads = [_first_page(old, chunk) for chunk in ft.chunks(group)]
-    with (
-        pa.OSFile(f"/proc/self/fd/{old}") as source,
-        pq.ParquetFile(source, metadata=metadata, page_checksum_verification=any(4 in h for h in heads)) as reading,
-    ):
-        schema = reading.schema_arrow
-        rows = reading.read_row_group(0, use_threads=False)
-    if len(rows) != len(keep):
-        raise StoreError(f"row group {n} holds {len(rows):,} rows, and its footer says {len(keep):,}")
-    settings = _settings(group, old_leaves, heads, _written_paths(schema))
-    with pq.ParquetWriter(sink, schema, **settings) as writing:
-        rows = _kept(rows, keep)
-        writing.write_table(rows, row_group_size=max(1, len(rows)))
-    data = memoryview(sink.getvalue()).cast("B")
-    return _Encoded(data, _fitted(data, footer, n, len(rows)))
-
-
-def _kept(rows: pa.Table, keep: np.ndarray[Any, Any]) -> pa.Table:
-    """Slices where the rows that go are few, so that the pictures between are not copied."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], keep, [False])).astype(np.int8)))
-    starts, ends = edges[::2].tolist(), edges[1::2].tolist()
-    if len(starts) * _FEW_RUNS > len(keep):
-        return rows.filter(pa.array(keep))
-    return pa.concat_tables([rows.slice(start, end - start) for start, end in zip(starts, ends, strict=True)])
-
-
-def _first_page(file: int, chunk: Struct) -> Struct:
-    """The header of a chunk's first data page; empty where there is none."""
-    start = get(get(chunk, ft.META), ft.DATA_PAGE)
-    try:
-        return thrift.read(os.pread(file, _PAGE_HEADER_BYTES, start))[0]
-    except ThriftError:
-        return {}
-
-
-def _settings(
-    group: Struct, leaves: Sequence[ft.Leaf], heads: Sequence[Struct], paths: Sequence[str]
-) -> dict[str, Any]:
-    """How to write the group as its writer did, as far as the file tells."""
-    chunks = ft.chunks(group)
-    compression: dict[str, str] = {}
-    dictionary: list[str] = []
-    encodings: dict[str, str] = {}
-    statistics: list[str] = []
-    plain_dictionary = False
-    for chunk, leaf, path in zip(chunks, leaves, paths, strict=True):
-        meta = get(chunk, ft.META)
-        codec = get(meta, ft.CODEC)
-        if codec not in _CODECS:
-            raise StoreError(f"a column is compressed with codec {codec}, which cannot be written")
-        compression[path] = _CODECS[codec]
-        used = set(get(meta, ft.ENCODINGS)[1])
-        plain_dictionary |= 2 in used
-        own = [name for number, name in _ENCODINGS.items() if number in used]
-        if used & _DICTIONARY_ENCODINGS and not _is_blob(meta):
-            dictionary.append(path)
-        elif own:
-            encodings[path] = own[0]
-        if ft.STATISTICS in meta and leaf.orderly:
-            statistics.append(path)
-    return {
-        "store_schema": False,
-        "version": "1.0" if plain_dictionary else "2.6",
-        "compression": compression,
-        "use_dictionary": dictionary or False,
-        "column_encoding": encodings or None,
-        "write_statistics": statistics or False,
-        "write_page_index": any(ft.OFFSET_INDEX in chunk for chunk in chunks),
-        "data_page_version": "2.0" if any(get(head, 1) == 3 for head in heads) else "1.0",
-        "write_page_checksum": any(4 in head for head in heads),
-        "use_compliant_nested_type": False,
-    }
-
-
-def _is_blob(meta: Struct) -> bool:
-    count = get(meta, ft.NUM_VALUES)
-    return bool(count and get(meta, ft.PLAIN_SIZE) / count > _BLOB_BYTES)
-
-
-def _written_paths(schema: pa.Schema) -> list[str]:
-    """The paths of the columns as pyarrow will call them."""
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema, store_schema=False, use_compliant_nested_type=False):
-        pass
-    written = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
-    return [written.column(n).path for n in range(len(written))]
-
-
-def _fitted(data: memoryview, footer: Footer, n: int, rows: int) -> Struct:
-    """The one row group of the encoded file, told in the old file's terms.
-
-    Raises:
-        StoreError: it does not fit the old file's schema.
-    """
-    length = int.from_bytes(data[-8:-4], "little")
-    tree, _ = thrift.read(data[-8 - length : -8])
-    made: Struct = get(tree, ft.GROUPS)[1][0]
-    physical = [
-        replace(leaf, kind=ft.FIXED, width=12) if leaf.kind == ft.INT96 else leaf for leaf in ft.leaves(footer.schema)
-    ]
-    there = ft.leaves(get(tree, ft.SCHEMA)[1])
-    if list(map(_form, there)) != list(map(_form, physical)):
-        raise StoreError("its columns are nested in a way that cannot be written again")
-    if get(made, ft.GROUP_ROWS) != rows:
-        raise StoreError(f"row group {n} was written with another number of rows")
-    columns: list[Struct] = []
-    for chunk, old in zip(ft.chunks(made), ft.chunks(footer.groups[n]), strict=True):
-        meta: Struct = {**get(chunk, ft.META), **{f: _meta_field(old, f) for f in (ft.TYPE, ft.PATH)}}
-        columns.append({**chunk, ft.META: (STRUCT, meta)})
-    return {**made, ft.COLUMNS: (LIST, (STRUCT, columns))}
-
-
-def _meta_field(chunk: Struct, number: int) -> tuple[int, Any]:
-    """A field of a chunk's metadata, with its type."""
-    meta: Struct = get(chunk, ft.META)
-    return meta[number]
-
-
-def _form(leaf: ft.Leaf) -> tuple[int, int, tuple[int, ...]]:
-    return leaf.kind, leaf.width, leaf.levels
