@@ -145,3 +145,19 @@ def leave_a_child_behind(place: str) -> None:
         (Path(place) / "late").touch()
         os._exit(0)
     (Path(place) / "a").touch()
+
+
+def read_permissions(place: str) -> tuple[str, bool]:
+    """What a write to a read-only file says here; whether the owner may still change the permissions."""
+    file = Path(place) / "old"
+    try:
+        file.write_text("x")
+    except PermissionError as error:
+        words = error.strerror
+    file.chmod(0o644)
+    file.write_text("x")
+    return words, True
+
+
+def who() -> tuple[int, str]:
+    return os.getpid(), os.environ.get("FOR_THIS_TEST", "")
