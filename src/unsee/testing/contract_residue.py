@@ -18,6 +18,7 @@ from unsee.testing.harness import (
     StoreHarness,
     compare,
     contents,
+    contents_meanwhile,
     must,
     raw_places,
     targets_of,
@@ -98,7 +99,7 @@ class ResidueContract(ContractBase):
             for number in range(_ROUNDS):
                 erasing.reset()
                 before = contents(erasing.store)
-                look = partial(more.foreign_contents or contents, erasing.store)
+                look = partial(more.foreign_contents or contents_meanwhile, erasing.store)
                 running, stop = tmp_path / f"reading-{number}", tmp_path / f"stop-{number}"
                 expected = frozenset((object_name, name) for name in going)
                 reader.start(partial(_read_until_told, look, before, expected, running, stop))
