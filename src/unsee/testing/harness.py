@@ -16,6 +16,7 @@ from unsee.core.errors import StoreError
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
 from unsee.stores.contract import Erased, Member, RawPart, Store, Target
+from unsee.testing.syscalls import Failed
 
 NAMES = ("alpha.jpg", "beta.jpg", "gamma.jpg", "delta.jpg")
 MARKER_BYTES = 32
@@ -71,6 +72,10 @@ class More:
     """Takes the permission to change an object away; returns what gives it back."""
     hold: Callable[[Store, str, str], object] | None = None
     """Puts a member (object, selector) under a rule of the place that forbids to erase it (Object Lock, a legal hold)."""
+
+    forgives: Callable[[Failed, Erased], bool] | None = None
+    """Of a flush that failed while `erase` kept nothing: whether what it flushed takes nothing away from what is claimed, such as
+    a journal that would only roll back. Without it any failed flush MUST keep something. Say why in its docstring."""
 
     @classmethod
     def of(cls, harness: StoreHarness) -> Self:
