@@ -125,6 +125,7 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
         "eve",
     )
     (corpus.root / "annex").mkdir()
+    (corpus.root / "held").mkdir()
     yield ("store", "add", "annex", "annex")
     yield ("store", "list")
     yield ("store", "index", "annex", "--source", OKCUPID, "--as", "dana")
@@ -212,6 +213,7 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     yield from consenting(corpus, document)
     yield from rules(document)
     yield from sharing(document)
+    yield from sealing(corpus)
     yield ("order", "open", "--source", OKCUPID, "--profile", "ftc-everalbum", "--instrument", document)
     yield ("order", "list")
     yield ("order", "show", "order-0001")
@@ -293,6 +295,17 @@ def sharing(document: str) -> Iterator[tuple[str, ...]]:
     )
     yield ("disclosures", "list")
     yield ("disclosures", "report", "--source", OKCUPID)
+
+
+def sealing(corpus: Corpus) -> Iterator[tuple[str, ...]]:
+    """A vault for one source, and the keeping of its keys."""
+    yield ("vault", "create", "vault", "--id", "vault", "--keys", "held/ring", "--wrap", "file:held/master")
+    yield ("vault", "seal", "vault", "corpus", "--source", OKCUPID, "--remove-plain")
+    yield ("vault", "backup-keys", "vault", "held/ring.copy", "--as", "ada")
+    yield ("vault", "destroyed-copy", "vault", "0", "--as", "ada")
+    yield ("vault", "rotate", "vault", "--wrap", "file:held/master-2", "--as", "ada")
+    yield ("vault", "keys", "vault")
+    yield ("vault", "reindex", "vault")
 
 
 def first_person(corpus: Corpus) -> str:

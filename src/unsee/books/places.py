@@ -134,6 +134,29 @@ def replace_copies(tx: Tx, rows: Sequence[Copy]) -> None:
     )
 
 
+def add_copies(tx: Tx, rows: Sequence[Copy]) -> None:
+    """Record copies in places where nothing was on record. Cost: one row each, however much the object holds already."""
+    if rows:
+        columns = ("item_id", "object_no", "selector", "stamp", "size_bytes")
+        values = ((c.item, c.object, c.selector, c.stamp, c.size_bytes) for c in rows)
+        tx.conn.execute(copies.insert(), [dict(zip(columns, row, strict=True)) for row in values])
+
+
+def drop_copies(tx: Tx, object_no: ObjectNo, selectors: Iterable[str]) -> int:
+    """Delete the rows of these members of an object, whose bytes are not there any more; how many."""
+    gone = 0
+    for selector in selectors:
+        here = (copies.c.object_no == object_no, copies.c.selector == selector)
+        gone += tx.conn.execute(sa.delete(copies).where(*here)).rowcount
+    return gone
+
+
+def change_options(tx: Tx, store_id: StoreId, options: Mapping[str, str]) -> None:
+    """Open a store with other options from now on."""
+    tx.conn.execute(sa.update(stores).where(stores.c.id == store_id).values(options=json.dumps(dict(options))))
+    facts.record(tx, "StoreOptionsChanged", store=store_id)
+
+
 def copies_in_object(conn: Connection, object_no: ObjectNo) -> dict[str, Copy]:
     """The recorded copies in one object, by selector."""
     rows = conn.execute(sa.select(copies).where(copies.c.object_no == object_no))

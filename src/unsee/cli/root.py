@@ -16,6 +16,7 @@ _COMMANDS = {
     "interest": ("unsee.cli.parties", "Declared interests of people in organisations."),
     "organisation": ("unsee.cli.parties", "Which organisation holds which."),
     "store": ("unsee.cli.registry", "Places where photos lie."),
+    "vault": ("unsee.cli.vault", "Photos encrypted at rest, and the keys that erase them."),
     "source": ("unsee.cli.parties", "Where photos come from."),
     "agreement": ("unsee.cli.agreements", "What givers and takers agreed."),
     "assessment": ("unsee.cli.suppliers", "Whether suppliers' consent evidence was looked at."),

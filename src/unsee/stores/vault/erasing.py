@@ -23,7 +23,7 @@ from unsee.stores.removal import WAITING, why
 from unsee.stores.vault import index, layout, sealing
 from unsee.stores.vault.index import Index, Row
 from unsee.stores.vault.layout import Life
-from unsee.stores.vault.ring import OpenRing, State
+from unsee.stores.vault.ring import OpenRing
 from unsee.stores.vault.sealed import NOBODY, Unsound
 from unsee.stores.vault.wrapping import KeyWrapper
 
@@ -177,16 +177,6 @@ class Erasing:
                     failed.update((kept.selector, kept.reason) for kept in done.kept)
                     steps.add(done.gone)
         return failed, min(steps) if self.overwrite else Gone.D2
-
-
-def returned(location: str, object_name: str, keys: OpenRing) -> list[bytes]:
-    """Keys of this object that the vault remembers as destroyed and that this ring holds: it was restored from an old copy (R7)."""
-    found = []
-    for slot, key_id in sorted(layout.destroyed(location, object_name)):
-        held = keys.slot(slot)
-        if held is not None and held.key_id == key_id and held.state is State.LIVE:
-            found.append(key_id)
-    return found
 
 
 def tidy(location: str, object_name: str, keys: OpenRing, *, now: int) -> bool:

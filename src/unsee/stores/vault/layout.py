@@ -30,6 +30,7 @@ from unsee.stores.contract import Skipped
 from unsee.stores.names import ROOT, component, spell
 from unsee.stores.removal import kind
 from unsee.stores.vault.index import file_of
+from unsee.stores.vault.ring import OpenRing, State
 
 LEDGER = "destroyed-keys"
 SEALING = "sealing"
@@ -182,6 +183,16 @@ def remember(location: str, object_name: str, keys: Iterable[tuple[int, bytes]])
     finally:
         os.close(file)
     flush_directory(location, ROOT)
+
+
+def returned(location: str, object_name: str, keys: OpenRing) -> list[bytes]:
+    """Keys of this object that the vault remembers as destroyed and that this ring holds: it was restored from an old copy (R7)."""
+    found = []
+    for slot, key_id in sorted(destroyed(location, object_name)):
+        held = keys.slot(slot)
+        if held is not None and held.key_id == key_id and held.state is State.LIVE:
+            found.append(key_id)
+    return found
 
 
 def _ledger(location: str) -> Iterator[tuple[int, bytes, bytes]]:

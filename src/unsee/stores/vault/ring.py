@@ -29,13 +29,15 @@ from unsee.stores.vault.wrapping import KeyWrapper
 
 SECTOR = 512
 COPIES = 127
+MAX_PLACE = 240
+MAX_NAME = 80
 MAX_WRAPPED = 400
 _FIRST_KEY = 1 + COPIES
 _HEAD = struct.Struct("<16s16sQ")
 _HEAD_MAGIC = b"unsee key ring 1"
 _SLOT = struct.Struct(f"<4sBBHIIQ8s{MAX_WRAPPED}s")
 _SLOT_MAGIC = b"SLOT"
-_COPY = struct.Struct("<4sBxxxIQ240s80sQ")
+_COPY = struct.Struct(f"<4sBxxxIQ{MAX_PLACE}s{MAX_NAME}sQ")
 _COPY_MAGIC = b"COPY"
 NO_PARENT = 0xFFFFFFFF
 
@@ -90,7 +92,7 @@ class RingCopy:
 
     def pack(self) -> bytes:
         """Its sector."""
-        words = (self.place.encode(), self.destroyed_by.encode())
+        words = (self.place.encode(), self.destroyed_by.encode()[:MAX_NAME])
         state = 1 if self.out else 2
         return _sector(_COPY.pack(_COPY_MAGIC, state, self.holds, self.made_at, *words, self.destroyed_at))
 
@@ -167,6 +169,13 @@ class OpenRing:
                 next_step="It is another ring, or an older copy of it: name the right one with the option keys=PATH.",
             )
         return found.state is State.LIVE
+
+    def known(self, number: int, key_id: bytes) -> str:
+        """`live`, `destroyed`, or why it cannot be said."""
+        try:
+            return "live" if self.live(number, key_id) else "destroyed"
+        except StoreError as error:
+            return error.message
 
     def key(self, number: int, key_id: bytes, wrapper: KeyWrapper) -> bytes:
         """A key, unwrapped.
@@ -396,7 +405,9 @@ def _copy(number: int, sector: bytes) -> RingCopy:
     magic, state, holds, made_at, place, by, gone_at = _COPY.unpack_from(_checked(sector))
     if magic != _COPY_MAGIC or state not in {1, 2}:
         raise ValueError("no entry")
-    return RingCopy(number, place.rstrip(b"\0").decode(), holds, made_at, by.rstrip(b"\0").decode(), gone_at)
+    return RingCopy(
+        number, place.rstrip(b"\0").decode(), holds, made_at, by.rstrip(b"\0").decode(errors="ignore"), gone_at
+    )
 
 
 @contextmanager

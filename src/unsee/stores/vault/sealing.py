@@ -18,7 +18,7 @@ from unsee.core.errors import InvalidValue, StoreError, WrongState
 from unsee.stores import beneath
 from unsee.stores.contract import Member
 from unsee.stores.names import ROOT, component
-from unsee.stores.vault import erasing, index, layout
+from unsee.stores.vault import index, layout
 from unsee.stores.vault.layout import Life
 from unsee.stores.vault.ring import Kind, OpenRing
 from unsee.stores.vault.sealed import (
@@ -137,7 +137,7 @@ def _judge(directory: str, name: str, life: Life) -> tuple[index.Row, bytes] | N
 
 def _life(location: str, object_name: str, keys: OpenRing, wrapper: KeyWrapper, now: int) -> tuple[Life, bytes]:
     """The living directory of an object and the key of its source; new ones where there is none."""
-    if erasing.returned(location, object_name, keys):
+    if layout.returned(location, object_name, keys):
         raise WrongState(
             f"A key of {object_name!r} was destroyed and is in the key ring again: the ring is an old copy.",
             next_step="Carry the erasure out again, or restore the ring that was in use; then seal.",

@@ -216,7 +216,7 @@ class VaultStore:
         beneath.require_root(self.location)
         left: list[Residue] = []
         with ring.opened(self.keys) as keys:
-            back = erasing.returned(self.location, object_name, keys)
+            back = layout.returned(self.location, object_name, keys)
             half = self._half_written(object_name)
             for selector in selectors:
                 where = self._where(keys, object_name, selector) or half.get(selector)
