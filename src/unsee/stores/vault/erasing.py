@@ -52,6 +52,9 @@ class Erasing:
                     self._finish_dead(life, wanted)
                 else:
                     self._take(life, wanted)
+            if wanted:
+                back = layout.returned(self.location, self.keys, self.object)
+                self.keys.destroy(back, now=self.now)
         except (OSError, StoreError) as error:
             if isinstance(error, PathEscape):
                 raise

@@ -47,7 +47,7 @@ def report(store: VaultStore) -> RingReport:
         states = Counter(slot.state if slot is not None else None for slot in keys.slots())
         objects = [name for name in layout.objects(store.location) if isinstance(name, str)]
         lives = [life for name in objects for life in layout.lives(store.location, name)]
-        back = [key_id.hex() for name in objects for key_id in layout.returned(store.location, name, keys)]
+        back = [key_id.hex() for _slot, key_id in layout.returned(store.location, keys)]
         return RingReport(
             path=store.keys,
             live=states[State.LIVE],

@@ -161,10 +161,10 @@ def open_file(location: str, directory_name: str, name: str) -> int | None:
     return file
 
 
-def destroyed(location: str, object_name: str) -> set[tuple[int, bytes]]:
-    """The keys of an object that the vault remembers as destroyed: slot, id. Damaged entries are passed over."""
-    mark = object_mark(object_name)
-    return {(slot, key_id) for slot, key_id, object_ in _ledger(location) if object_ == mark}
+def destroyed(location: str, object_name: str | None) -> set[tuple[int, bytes]]:
+    """The keys (of one object; of any) that the vault remembers as destroyed: slot, id. Damaged entries are passed over."""
+    mark = object_mark(object_name) if object_name is not None else None
+    return {(slot, key_id) for slot, key_id, object_ in _ledger(location) if mark in {None, object_}}
 
 
 def remember(location: str, object_name: str, keys: Iterable[tuple[int, bytes]]) -> None:
@@ -185,13 +185,13 @@ def remember(location: str, object_name: str, keys: Iterable[tuple[int, bytes]])
     flush_directory(location, ROOT)
 
 
-def returned(location: str, object_name: str, keys: OpenRing) -> list[bytes]:
-    """Keys of this object that the vault remembers as destroyed and that this ring holds: it was restored from an old copy (R7)."""
+def returned(location: str, keys: OpenRing, object_name: str | None = None) -> list[tuple[int, bytes]]:
+    """Keys (of one object; of any) that the vault remembers as destroyed and that this ring holds: it is an old copy (R7)."""
     found = []
     for slot, key_id in sorted(destroyed(location, object_name)):
         held = keys.slot(slot)
         if held is not None and held.key_id == key_id and held.state is State.LIVE:
-            found.append(key_id)
+            found.append((slot, key_id))
     return found
 
 

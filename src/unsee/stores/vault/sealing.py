@@ -137,7 +137,7 @@ def _judge(directory: str, name: str, life: Life) -> tuple[index.Row, bytes] | N
 
 def _life(location: str, object_name: str, keys: OpenRing, wrapper: KeyWrapper, now: int) -> tuple[Life, bytes]:
     """The living directory of an object and the key of its source; new ones where there is none."""
-    if layout.returned(location, object_name, keys):
+    if layout.returned(location, keys, object_name):
         raise WrongState(
             f"A key of {object_name!r} was destroyed and is in the key ring again: the ring is an old copy.",
             next_step="Carry the erasure out again, or restore the ring that was in use; then seal.",

@@ -185,7 +185,8 @@ class VaultStore:
         """Destroy keys where the targets are all that a source or a person has here, remove ciphertext where they are not.
 
         D4 is claimed when every erased member lost a key of which no copy is known. Then the ciphertext of a whole source is left
-        to `tidy`. Otherwise the ciphertext is removed now, and D2 or D3 claimed.
+        to `tidy`. Otherwise the ciphertext is removed now, and D2 or D3 claimed. Keys of the object that an earlier erasure
+        destroyed and that came back with an old ring are destroyed again (R7): nothing was sealed under them since.
 
         Cost: the index is asked for each target; the keys take one flush, whatever they sealed.
         """
@@ -216,14 +217,12 @@ class VaultStore:
         beneath.require_root(self.location)
         left: list[Residue] = []
         with ring.opened(self.keys) as keys:
-            back = layout.returned(self.location, object_name, keys)
+            back = layout.returned(self.location, keys, object_name)
             half = self._half_written(object_name)
             for selector in selectors:
                 where = self._where(keys, object_name, selector) or half.get(selector)
                 if where is None and back:
-                    where = (
-                        f"key {back[0].hex()} of this object was destroyed and is in the key ring again: any copy opens"
-                    )
+                    where = f"key {back[0][1].hex()} of this object was destroyed and is in the key ring again: any copy opens"
                 if where:
                     left.append(Residue(selector, where))
         return tuple(left)
