@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from unsee.stores.names import spell
 from unsee.stores.tar import pax
 from unsee.stores.tar.pax import Malformed, Overrides, Pieces
 
@@ -290,7 +291,9 @@ def _check_global(data: bytes) -> None:
 
 
 def _cut(end: int, missing: int, *, spelled: bytes) -> Broken:
-    return Broken(end, f"the archive is cut off, or a size lies: {missing:,} bytes of {spelled[:200]!r} are missing")
+    return Broken(
+        end, f"the archive is cut off, or a size lies: {missing:,} bytes of {spell(spelled)[:200]!r} are missing"
+    )
 
 
 def _short_name(block: bytes) -> bytes:
