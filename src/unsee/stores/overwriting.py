@@ -58,7 +58,7 @@ def overwrite(directory: int, names: Sequence[bytes]) -> dict[bytes, OSError]:
         try:
             for name in names[start : start + _OPEN_AT_ONCE]:
                 try:
-                    file = _open_for_writing(directory, name)
+                    file = open_for_writing(directory, name)
                     files.append((name, file))
                     zero(file)
                 except OSError as error:
@@ -74,7 +74,12 @@ def overwrite(directory: int, names: Sequence[bytes]) -> dict[bytes, OSError]:
     return failed
 
 
-def _open_for_writing(directory: int, name: bytes) -> int:
+def open_for_writing(directory: int, name: bytes) -> int:
+    """A descriptor that takes zeros; a file that is read-only for its owner is made writable first.
+
+    Raises:
+        OSError: it cannot be opened, or belongs to another user.
+    """
     flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(name, os.O_WRONLY | flags, dir_fd=directory)

@@ -283,10 +283,7 @@ def _zero_old(directory: int, name: bytes, ranges: Sequence[tuple[int, int]] | N
 
 def _zero_unless_read(directory: int, waiting: bytes, ranges: Sequence[tuple[int, int]] | None) -> bool:
     """Readers that still have the old file open are to see it whole: its bytes are then left to the file system."""
-    try:
-        file = os.open(waiting, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    except PermissionError:
-        return not overwriting.overwrite(directory, [waiting])
+    file = overwriting.open_for_writing(directory, waiting)
     try:
         with alone(file) as nobody_reads:
             if not nobody_reads:
