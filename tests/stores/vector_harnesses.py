@@ -1,6 +1,7 @@
 """Index files for the tests, written by FAISS and usearch themselves."""
 
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import faiss
@@ -36,7 +37,11 @@ def one(data):
 
 
 class Harness:
+    """What FAISS and usearch stores share; everything lies below one directory."""
+
     escapes = ESCAPES
+    local = True
+    kills = 8
 
     def make(self, at: Path):
         root = at / "root"
@@ -78,10 +83,22 @@ class FaissHarness(Harness):
         faiss.write_index(index, str(path))
 
     def empty(self):
-        index = faiss.index_factory(DIMENSIONS, self.recipe)
-        if self.trained:
-            index.train(np.random.default_rng(1).standard_normal((self.trained, DIMENSIONS)).astype("f4"))
-        return index
+        return faiss.deserialize_index(np.frombuffer(_trained(self.recipe, self.trained), "u1"))
+
+    def foreign_contents(self, store):
+        found = {}
+        for object_name in self.objects:
+            rows = _rows(faiss.read_index(str(Path(store.location, object_name))))
+            found |= {(object_name, str(label)): vector.tobytes() for label, vector in rows.items()}
+        return found
+
+
+@lru_cache
+def _trained(recipe, vectors):
+    index = faiss.index_factory(DIMENSIONS, recipe)
+    if vectors:
+        index.train(np.random.default_rng(1).standard_normal((vectors, DIMENSIONS)).astype("f4"))
+    return faiss.serialize_index(index).tobytes()
 
 
 def _rows(index):
@@ -114,3 +131,10 @@ class UsearchHarness(Harness):
                     index.add(key, old.get(key))
         index.add(int(selector), one(data)[0])
         index.save(str(path))
+
+    def foreign_contents(self, store):
+        found = {}
+        for object_name in self.objects:
+            index = Index.restore(str(Path(store.location, object_name)))
+            found |= {(object_name, str(int(key))): index.get(key).tobytes() for key in index.keys}
+        return found

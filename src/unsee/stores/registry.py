@@ -78,6 +78,7 @@ _BUILT_IN: Mapping[str, str] = MappingProxyType(
         "lance": "unsee.stores.lance:open_lance",
         "parquet": "unsee.stores.parquet:open_parquet",
         "tar": "unsee.stores.tar:open_tar",
+        "pgvector": "unsee.stores.pgvector.opening:open_pgvector",
         "usearch": "unsee.stores.vectors.store:open_usearch",
         "vault": "unsee.stores.vault:open_vault",
     }
