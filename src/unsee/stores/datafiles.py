@@ -159,10 +159,52 @@ def data_of(file: DataFile, hits: Hits) -> Iterator[bytes]:
         for n, group in hits.at.items():
             start = 0
             for batch in _batches(opened, _BATCH_ROWS, columns, [n]):
-                mine = [row - start for row in sorted(group) if start <= row < start + batch.num_rows]
+                mine = [row for row in range(batch.num_rows) if start + row in group]
                 for _, view in RowShape(file.shape.data).views(batch.take(pa.array(mine, pa.int64()))) if mine else ():
                     yield bytes(view)
                 start += batch.num_rows
+
+
+def read_many(
+    files: Iterable[DataFile], selectors: Sequence[str], limit_bytes: int | None, place: str
+) -> Iterator[tuple[str, bytes | StoreError]]:
+    """The data of each selector's first row, each once, going through each file once; or why it cannot be read."""
+    waiting = set(selectors)
+    for file in files:
+        if not waiting:
+            break
+        for selector, data in _first(file, waiting):
+            waiting.discard(selector)
+            if limit_bytes is not None and len(data) > limit_bytes:
+                yield selector, StoreError(f"{place}: the row {selector!r} is larger than {limit_bytes:,} bytes.")
+            else:
+                yield selector, data
+    for selector in sorted(waiting):
+        absent = f"{place}: there is no row {selector!r}."
+        yield selector, StoreError(absent, next_step="Scan the store again to see what is there.")
+
+
+def _first(file: DataFile, waiting: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """The data of the first row of each wanted selector in this file."""
+    hits = look(file, waiting)
+    done: set[str] = set()
+    for n in sorted(hits.at):
+        group: dict[int, str] = {}
+        for row, selector in sorted(hits.at[n].items()):
+            if selector not in done:
+                done.add(selector)
+                group[row] = selector
+        yield from zip((group[row] for row in sorted(group)), data_of(file, Hits(hits.rows, {n: group})), strict=True)
+
+
+def member_stamps(files: Iterable[DataFile], selectors: Sequence[str]) -> list[str | None]:
+    """The present stamp of each member, None where no file has a row of it."""
+    wanted = set(selectors)
+    seen: dict[str, list[str]] = {}
+    for file in files:
+        for selector, parts in stamps(file, look(file, wanted)).items():
+            seen.setdefault(selector, []).extend(parts)
+    return [member_stamp(seen[s]) if s in seen else None for s in selectors]
 
 
 def copy_without(file: DataFile, hits: Hits, target: str) -> tuple[pq.FileMetaData, dict[str, list[str]]]:
@@ -170,38 +212,58 @@ def copy_without(file: DataFile, hits: Hits, target: str) -> tuple[pq.FileMetaDa
 
     Names, ids and types of columns, their compression, and the metadata of the file stay. Dictionaries, statistics and indexes
     are made anew from the rows that stay. Memory: about 64 MB of rows.
+
+    Raises:
+        StoreError: the file cannot be read, or the copy cannot be written: the disk is full, no permission.
     """
     seen: dict[str, list[str]] = {}
     with reading(file.path) as opened:
         schema = _without_dictionaries(opened.schema_arrow)
-        writer = pq.ParquetWriter(target, schema, **_as_before(opened))
-        waiting: list[pa.RecordBatch] = []
-        size = 0
-        with writer:
-            for n in range(opened.metadata.num_row_groups):
-                group, start = hits.at.get(n, {}), 0
-                if len(group) == opened.metadata.row_group(n).num_rows:
-                    for name, found in stamps(file, Hits(hits.rows, {n: group})).items():
-                        seen.setdefault(name, []).extend(found)
-                    continue
-                for batch in _batches(opened, _BATCH_ROWS, None, [n]):
-                    staying = batch
-                    mine = [row - start for row in group if start <= row < start + batch.num_rows]
-                    if mine:
-                        _note_stamps(file.shape, batch, start, group, seen)
-                        keep = np.ones(batch.num_rows, dtype=bool)
-                        keep[mine] = False
-                        staying = batch.filter(pa.array(keep))
-                    start += batch.num_rows
-                    waiting.append(staying)
-                    size += staying.nbytes
-                    if size >= _GROUP_BYTES:
-                        writer.write_table(pa.Table.from_batches(waiting, schema))
-                        waiting, size = [], 0
+        with _writing(target), pq.ParquetWriter(target, schema, **as_before(opened)) as writer:
+            waiting: list[pa.RecordBatch] = []
+            for batch in _staying(file, opened, hits, seen):
+                waiting.append(batch)
+                if sum(one.nbytes for one in waiting) >= _GROUP_BYTES:
+                    writer.write_table(pa.Table.from_batches(waiting, schema))
+                    waiting = []
             if waiting:
                 writer.write_table(pa.Table.from_batches(waiting, schema))
     flush(target)
     return pq.read_metadata(target), seen
+
+
+def _staying(
+    file: DataFile, opened: pq.ParquetFile, hits: Hits, seen: dict[str, list[str]]
+) -> Iterator[pa.RecordBatch]:
+    """The rows that are not hit, batch by batch; the stamps of the others are noted."""
+    for n in range(opened.metadata.num_row_groups):
+        group, start = hits.at.get(n, {}), 0
+        if len(group) == opened.metadata.row_group(n).num_rows:
+            for name, found in stamps(file, Hits(hits.rows, {n: group})).items():
+                seen.setdefault(name, []).extend(found)
+            continue
+        going = np.zeros(opened.metadata.row_group(n).num_rows, dtype=bool)
+        going[list(group)] = True
+        for batch in _batches(opened, _BATCH_ROWS, None, [n]):
+            mine = going[start : start + batch.num_rows]
+            if mine.any():
+                _note_stamps(file.shape, batch, start, group, seen)
+                yield batch.filter(pa.array(~mine))
+            else:
+                yield batch
+            start += batch.num_rows
+
+
+@contextmanager
+def _writing(target: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        words = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise StoreError(
+            f"The copy {target!r} cannot be written: {words}.",
+            next_step="Make room or give permission, and try again; the table is as it was.",
+        ) from error
 
 
 def flush(path: str) -> None:
@@ -397,7 +459,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _as_before(opened: pq.ParquetFile) -> dict[str, Any]:
+def as_before(opened: pq.ParquetFile) -> dict[str, Any]:
     """How to write as the file was written: codecs, dictionaries, kinds of timestamps."""
     meta = opened.metadata
     codecs: dict[str, str] = {}

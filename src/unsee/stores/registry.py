@@ -76,6 +76,7 @@ _BUILT_IN: Mapping[str, str] = MappingProxyType(
         "faiss": "unsee.stores.vectors.store:open_faiss",
         "files": "unsee.stores.files:open_files",
         "lance": "unsee.stores.lance:open_lance",
+        "iceberg": "unsee.stores.iceberg:open_iceberg",
         "parquet": "unsee.stores.parquet:open_parquet",
         "tar": "unsee.stores.tar:open_tar",
         "pgvector": "unsee.stores.pgvector.opening:open_pgvector",

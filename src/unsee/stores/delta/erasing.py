@@ -12,20 +12,19 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from unsee.core.errors import StoreError
-from unsee.core.evidence import Gone
-from unsee.stores import datafiles
-from unsee.stores.contract import Erased, Kept, Target
+from unsee.stores import datafiles, rowerasure
+from unsee.stores.contract import Erased, Target
 from unsee.stores.datafiles import Hits
 from unsee.stores.delta import log as logs
-from unsee.stores.delta.files import Found, all_files, data_file
+from unsee.stores.delta.files import all_files, data_file
 from unsee.stores.delta.log import Copy, Log
+from unsee.stores.rowerasure import ATTEMPTS, Call, Copying, Found
 from unsee.stores.rows import RowShape
 
-ATTEMPTS = 5
 _FEATURES = frozenset(
     {
         "appendOnly", "changeDataFeed", "checkConstraints", "clustering", "columnMapping", "deletionVectors", "domainMetadata",
@@ -35,56 +34,29 @@ _FEATURES = frozenset(
 """Writer features that ask nothing of a commit that only leaves rows out."""
 
 
-@dataclass(slots=True)
-class Call:
-    """What one call is about, and what it has seen so far."""
-
-    table: str
-    shape: RowShape
-    targets: dict[str, Target]
-    settled_s: float
-    kept: dict[str, str] = field(default_factory=dict)
-    found: set[str] = field(default_factory=set)
-    """Targets of which rows were found in a file that this call dealt with."""
-    clean: set[tuple[str, int, int]] = field(default_factory=set)
-    """Files (path, size, time) that hold no row of any target."""
-    versions: set[int] = field(default_factory=set)
-
-    def going(self) -> set[str]:
-        """Targets that are still to go."""
-        return set(self.targets) - set(self.kept)
-
-
 def erase(table: str, shape: RowShape, targets: Sequence[Target], settled_s: float) -> Erased:
-    """Take the rows out of the table and out of all its past versions."""
-    call = Call(table, shape, {}, settled_s)
-    for target in targets:
-        if call.targets.setdefault(target.selector, target) != target:
-            call.kept[target.selector] = "it is listed twice, with different stamps"
+    """Take the rows out of the table and out of all its past versions.
+
+    Raises:
+        StoreError, OSError: the log cannot be read, the disk is full; the table reads as before or as after.
+    """
+    call = Call.of(targets, settled_s)
     with datafiles.locked(os.path.join(table, logs.LOG)):
         _finish_a_killed_call(table)
-        done = False
         for _ in range(ATTEMPTS):
-            if done := _attempt(call):
+            if _attempt(call, table, shape):
                 break
-        if not done:
-            _keep_all(call, "other programs kept changing the table meanwhile; try again when they are done")
-        gone = call.found - set(call.kept)
-        logs.scrub(table, gone.__contains__)
-    return Erased(
-        erased=tuple(s for s in call.targets if s in gone),
-        absent=tuple(s for s in call.targets if s not in call.kept and s not in gone),
-        kept=tuple(Kept(selector, reason) for selector, reason in call.kept.items()),
-        gone=Gone.D2,
-        notes=_notes(call),
-    )
+        else:
+            call.keep_all("other programs kept changing the table meanwhile; try again when they are done")
+        logs.scrub(table, (set(call.targets) - set(call.kept)).__contains__)
+    return call.outcome(_notes(call))
 
 
 def _notes(call: Call) -> tuple[str, ...]:
     if not call.versions:
         return ()
-    several = f"Versions {min(call.versions)} to {max(call.versions)}" if len(call.versions) > 1 else "Version"
-    which = several if len(call.versions) > 1 else f"Version {min(call.versions)}"
+    first, last = min(call.versions), max(call.versions)
+    which = f"Version {first}" if first == last else f"Versions {first} to {last}"
     return (
         f"{which} of the table: where they held the erased rows they now read without them; counts in their commit records and "
         "change feeds are those of the time.",
@@ -115,27 +87,30 @@ def _carry_on(log: Log, copies: logs.Copies) -> list[int]:
     return versions
 
 
-def _attempt(call: Call) -> bool:
+def _attempt(call: Call, table: str, shape: RowShape) -> bool:
     """One round; whether nothing of the targets is left, but for those that are kept."""
-    log = logs.read(call.table)
-    hits = _look_everywhere(call, log)
+    log = logs.read(table)
+    hits = _look_everywhere(call, log, shape)
     if not hits:
         return True
     if reason := why_not(log):
-        _keep_all(call, reason)
+        call.keep_all(reason)
         return True
-    copies, orphans = _copies(call, log, hits)
+    how = Copying(partial(_copy, call, log, shape), partial(_discard, log), log.active.__contains__)
+    copies = rowerasure.copies(call, hits, how)
     going = call.going()
     if copies:
-        logs.note(call.table, copies)
+        logs.note(table, copies)
         if any(path in log.active for path in copies) and logs.commit(log, _actions(log, copies)) is None:
-            _discard(log, copies)
+            for copy in copies.values():
+                _discard(log, copy)
+            logs.forget(table)
             return False
         call.versions.update(_carry_on(log, copies))
-        logs.forget(call.table)
-    datafiles.remove(orphans, call.table)
+        logs.forget(table)
+    datafiles.remove([found.place for found, seen in hits if found.path is None and seen.only(going).at], table)
     call.found |= going & {selector for _, seen in hits for selector in seen.selectors()}
-    return not _look_everywhere(call, logs.read(call.table))
+    return not _look_everywhere(call, logs.read(table), shape)
 
 
 def why_not(log: Log) -> str:
@@ -150,23 +125,18 @@ def why_not(log: Log) -> str:
     return ""
 
 
-def _keep_all(call: Call, reason: str) -> None:
-    for selector in call.going():
-        call.kept[selector] = reason
-
-
-def _look_everywhere(call: Call, log: Log) -> list[tuple[Found, Hits]]:
+def _look_everywhere(call: Call, log: Log, shape: RowShape) -> list[tuple[Found, Hits]]:
     """The files, of any version or none, that hold rows that must go; what cannot be erased is noted as kept."""
     hits: list[tuple[Found, Hits]] = []
     for found in all_files(log):
         known = (found.place, found.seen.st_size, found.seen.st_mtime_ns)
         if known in call.clean:
             continue
-        file = data_file(log, call.shape, found)
+        file = data_file(log, shape, found)
         try:
             seen = datafiles.look(file, set(call.targets))
         except StoreError as error:
-            _unreadable(call, found, error)
+            _unreadable(call, log, found, error)
             continue
         if not seen.at:
             call.clean.add(known)
@@ -180,20 +150,15 @@ def _look_everywhere(call: Call, log: Log) -> list[tuple[Found, Hits]]:
     return [(found, some) for found, seen in hits if (some := seen.only(going)).at]
 
 
-def _unreadable(call: Call, found: Found, error: StoreError) -> None:
-    if found.path is None and _settled(call, found):
-        datafiles.remove([found.place], call.table)  # a write that ended half-way, of no version
+def _unreadable(call: Call, log: Log, found: Found, error: StoreError) -> None:
+    if found.path is None and call.settled(found.seen):
+        datafiles.remove([found.place], log.table)  # a write that ended half-way, of no version
         return
-    _keep_all(call, f"{found.name} cannot be read, so that it may hold the row: {error}")
-
-
-def _settled(call: Call, found: Found) -> bool:
-    """Whether a file of no version is too old to be part of a commit that is under way."""
-    return time.time() - max(found.seen.st_mtime, found.seen.st_ctime) >= call.settled_s
+    call.keep_all(f"{found.name} cannot be read, so that it may hold the row: {error}")
 
 
 def _why_kept(call: Call, log: Log, found: Found) -> str:
-    if found.path is None and not _settled(call, found):
+    if found.path is None and not call.settled(found.seen):
         return (
             f"{found.name}, which no version names, holds it and is younger than {call.settled_s:,.0f} s: another program may be "
             "about to commit it; try again later"
@@ -206,38 +171,8 @@ def _why_kept(call: Call, log: Log, found: Found) -> str:
     return ""
 
 
-def _copies(call: Call, log: Log, hits: list[tuple[Found, Hits]]) -> tuple[dict[str, Copy | None], list[str]]:
-    """A copy of each file of a version without the rows, and the files of no version. Members whose stamp changed stay."""
-    written: dict[str, tuple[Copy | None, set[str]]] = {}
-    while True:
-        going = call.going()
-        stamps: dict[str, list[str]] = {}
-        for found, seen in hits:
-            some = seen.only(going)
-            if found.path is None or not some.at:
-                continue
-            if written.get(found.path, (None, set()))[1] != some.selectors():
-                copy, noted = _copy(call, log, found, some)
-                written[found.path] = (copy, some.selectors())
-                if found.path in log.active:
-                    for selector, parts in noted.items():
-                        stamps.setdefault(selector, []).extend(parts)
-        changed = [
-            s for s, parts in stamps.items() if call.targets[s].stamp not in {None, datafiles.member_stamp(parts)}
-        ]
-        if not changed:
-            break
-        for selector in changed:
-            call.kept[selector] = "it was replaced or changed since the plan was made"
-        for path in [path for path, (_, selectors) in written.items() if selectors & set(changed)]:
-            copy, _ = written.pop(path)
-            _discard(log, {path: copy})
-    orphans = [found.place for found, seen in hits if found.path is None and seen.only(going).at]
-    return {path: copy for path, (copy, _) in written.items()}, orphans
-
-
-def _copy(call: Call, log: Log, found: Found, hits: Hits) -> tuple[Copy | None, dict[str, list[str]]]:
-    file = data_file(log, call.shape, found)
+def _copy(call: Call, log: Log, shape: RowShape, found: Found, hits: Hits) -> tuple[Copy | None, dict[str, list[str]]]:
+    file = data_file(log, shape, found)
     if hits.whole():
         stamped = any(call.targets[s].stamp is not None for s in hits.selectors())
         return None, datafiles.stamps(file, hits) if stamped and found.path in log.active else {}
@@ -250,10 +185,10 @@ def _copy(call: Call, log: Log, found: Found, hits: Hits) -> tuple[Copy | None, 
     return Copy(logs.path_of(log.table, place), seen.st_size, seen.st_mtime_ns // 1_000_000, stats), stamps
 
 
-def _discard(log: Log, copies: logs.Copies) -> None:
-    places = [log.place(copy.path) for copy in copies.values() if copy is not None]
-    datafiles.remove([place for place in places if place is not None], log.table)
-    logs.forget(log.table)
+def _discard(log: Log, copy: Copy | None) -> None:
+    place = log.place(copy.path) if copy is not None else None
+    if place is not None:
+        datafiles.remove([place], log.table)
 
 
 def _actions(log: Log, copies: logs.Copies) -> list[logs.Action]:

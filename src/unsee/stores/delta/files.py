@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,19 +18,8 @@ from unsee.stores.datafiles import DataFile
 from unsee.stores.delta import log as logs
 from unsee.stores.delta.log import Log
 from unsee.stores.names import spell
+from unsee.stores.rowerasure import Found
 from unsee.stores.rows import RowShape
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A Parquet file below the table."""
-
-    place: str
-    name: str
-    """Relative to the table, for people."""
-    path: str | None
-    """As the log spells it; None where no version names it."""
-    seen: os.stat_result
 
 
 def all_files(log: Log) -> Iterator[Found]:

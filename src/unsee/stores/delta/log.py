@@ -264,8 +264,8 @@ def _rewrite_parquet(table: str, copies: Copies) -> set[int]:
             with datafiles.reading(place) as opened, os.fdopen(os.dup(target), "wb") as sink:
                 schema = opened.schema_arrow
                 added = set(_paths(place, ("add",)))
-                codec = opened.metadata.row_group(0).column(0).compression
-                with pq.ParquetWriter(sink, schema, compression=codec, write_statistics=False) as writer:
+                how = {**datafiles.as_before(opened), "write_statistics": False}
+                with pq.ParquetWriter(sink, schema, **how) as writer:
                     for batch in opened.iter_batches(4096, use_threads=False):
                         after = [new for one in batch.to_pylist() for new in _instead(one, copies, _OF_FILES, added)]
                         writer.write_table(pa.Table.from_pylist(after, schema=schema))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from unsee.core.errors import InvalidValue, PathEscape, StoreError
+from unsee.core.errors import PathEscape, StoreError
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
 from unsee.stores import beneath, datafiles, rawfiles, rows
@@ -29,9 +29,9 @@ from unsee.stores.delta.log import Log
 from unsee.stores.names import ROOT, below, components
 from unsee.stores.options import know
 from unsee.stores.removal import why
+from unsee.stores.rowerasure import SETTLED_S, seconds
 from unsee.stores.rows import RowShape
 
-SETTLED_S = 3600.0
 LIMITS: tuple[str, ...] = (
     "Past versions stay readable and read as if the erased rows had never been in them; a program that read the log before and "
     "still uses it finds files missing.",
@@ -110,39 +110,16 @@ class DeltaStore:
         self, object_name: str, selectors: Sequence[str], *, limit_bytes: int | None = None
     ) -> Iterator[tuple[str, bytes | StoreError]]:
         """As `read`, going through each file once."""
-        waiting = set(selectors)
-        opened = self._at(object_name)
-        if opened is not None:
-            log, shape = opened
-            for _, file in active_files(log, shape):
-                if file is None or not waiting:
-                    continue
-                for selector, data in _wanted(file, waiting):
-                    waiting.discard(selector)
-                    if limit_bytes is not None and len(data) > limit_bytes:
-                        yield selector, StoreError(f"{self.id}: {selector!r} is larger than {limit_bytes:,} bytes.")
-                    else:
-                        yield selector, data
-        for selector in sorted(waiting):
-            yield (
-                selector,
-                StoreError(
-                    f"{self.id}: there is no row {selector!r} in {object_name!r}.",
-                    next_step="Scan the store again to see what is there.",
-                ),
-            )
+        yield from datafiles.read_many(self._active(object_name), selectors, limit_bytes, f"{self.id}: {object_name!r}")
 
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
         """A digest of each row's data. Reads the data of the row groups that hold them."""
+        return datafiles.member_stamps(self._active(object_name), selectors)
+
+    def _active(self, object_name: str) -> Iterator[DataFile]:
         opened = self._at(object_name)
-        seen: dict[str, list[str]] = {}
         if opened is not None:
-            log, shape = opened
-            for _, file in active_files(log, shape):
-                if file is not None:
-                    for selector, parts in datafiles.stamps(file, datafiles.look(file, set(selectors))).items():
-                        seen.setdefault(selector, []).extend(parts)
-        return [datafiles.member_stamp(seen[s]) if s in seen else None for s in selectors]
+            yield from (file for _, file in active_files(*opened) if file is not None)
 
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
         """Take the rows out of the newest version and of every past one.
@@ -243,35 +220,7 @@ class DeltaStore:
         return self._open(object_name) if self._is_table(object_name) else None
 
 
-def _wanted(file: DataFile, waiting: set[str]) -> Iterator[tuple[str, bytes]]:
-    """The data of the first row of each wanted selector in this file."""
-    hits = datafiles.look(file, waiting)
-    first: set[str] = set()
-    for n in sorted(hits.at):
-        group = {row: s for row, s in sorted(hits.at[n].items()) if s not in first and not first.add(s)}  # type: ignore[func-returns-value]
-        one = datafiles.Hits(hits.rows, {n: group})
-        yield from zip((group[row] for row in sorted(group)), datafiles.data_of(file, one), strict=True)
-
-
 def open_store(id: StoreId, location: str, options: Mapping[str, str]) -> DeltaStore:
     """As `unsee.stores.delta.open_delta`."""
     know(options, kind="delta", known={*rows.OPTIONS, "settled_s"})
     return DeltaStore(id, location, rows.options(options), seconds(options, "settled_s", SETTLED_S))
-
-
-def seconds(options: Mapping[str, str], name: str, default: float) -> float:
-    """A number of seconds, 0 or more.
-
-    Raises:
-        InvalidValue: it is none.
-    """
-    spelled = options.get(name)
-    if spelled is None:
-        return default
-    try:
-        value = float(spelled)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise InvalidValue(f"{name}={spelled[:40]!r} is no number of seconds.", next_step="Write 0 or more.")
-    return value
