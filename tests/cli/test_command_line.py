@@ -128,6 +128,25 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     (corpus.root / "held").mkdir()
     yield ("store", "add", "annex", "annex")
     yield ("store", "list")
+    yield (
+        "backup",
+        "add",
+        "tape",
+        "--location",
+        "safe",
+        "--store",
+        "annex",
+        "--made",
+        "2024-01-01",
+        "--expires",
+        "2030-01-01",
+        "--as",
+        "dana",
+    )
+    yield ("backup", "list")
+    yield ("backup", "may-restore", "tape")
+    yield ("backup", "restored", "tape", "--store", "annex", "--as", "dana")
+    yield ("backup", "destroyed", "tape", "--note", "shredded", "--as", "dana")
     yield ("store", "index", "annex", "--source", OKCUPID, "--as", "dana")
     yield (
         *("source", "add", "friends", "--kind", "upload", "--issuer", "Friends", "--collected", "2024-05-01"),

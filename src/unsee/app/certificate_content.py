@@ -22,7 +22,7 @@ from unsee.app.workspace import Workspace
 from unsee.attest import content as said
 from unsee.attest import receipts as receipt_books
 from unsee.attest.notes import open_checkpoint
-from unsee.books import facts, items, orders, parties, places, recipients, shown, training
+from unsee.books import backups, facts, items, orders, parties, places, recipients, shown, training
 from unsee.books.database import stamp
 from unsee.core.errors import InputError, WrongState
 from unsee.core.evidence import ForgettingEvidence, Gone, ModelDisposition
@@ -115,7 +115,7 @@ class Gathering:
             residuals=(),
             not_verified=self._not_verified(seen, shared),
             retained=(),
-            backups=(),
+            backups=self._backups(),
             recipients=tuple(self._recipient(o) for o in shared.obtained),
             sharing_coverage=said.Coverage(
                 date.fromisoformat(shared.coverage.since[:10]),
@@ -288,7 +288,8 @@ class Gathering:
             ),
             said.NotVerified(
                 "backups and snapshots",
-                "none is registered; copies outside of the registered stores were not looked for",
+                "what the registered ones hold was told from the books, not looked into; copies outside of the registered "
+                "stores and backups were not looked for",
             ),
             said.NotVerified("sharing outside of the register of disclosures", shared.not_checked),
         ]
@@ -309,6 +310,19 @@ class Gathering:
                 )
             )
         return tuple(entries)
+
+    def _backups(self) -> tuple[said.Backup, ...]:
+        """The backups that may hold the scope still, today (R7)."""
+        scope = orders.scope_of(self.conn, self.order.id)
+        return tuple(
+            said.Backup(
+                one.id,
+                f"up to {len(held):,} items of the scope, at {one.location}",
+                one.expires_on,
+                "not to be restored; what is restored all the same is erased again by the suppression list",
+            )
+            for one, held in backups.holding(self.conn, scope, self.ws.now().date())
+        )
 
     def _duties(self, applied_at: str, verified_at: str, shared: Statement) -> tuple[said.Duty, ...]:
         days = profile(self.order.profile).deadlines(self.order.effective)
@@ -407,7 +421,7 @@ def terms_of(ws: Workspace, order: Order, content: said.CertificateContent) -> r
         decided_at=content.times.issued[:10],
         model_effect=effect,
         model_effect_at=content.times.apply_ended[:10] if destroyed else None,
-        backup_expiry=None,
+        backup_expiry=max((b.expires.isoformat() for b in content.backups if b.expires), default=None),
         recipients_told=tuple(r.name for r in content.recipients if r.instructed_at is not None),
         suppressed=True,
         complaint_route=COMPLAINT_ROUTE,

@@ -19,7 +19,7 @@ from unsee.core.errors import StoreUnreachable, WrongState
 Clock = Callable[[], datetime]
 Entropy = Callable[[int], bytes]
 
-_HEAD = "0002"
+_HEAD = "0003"
 _BUSY_MS = 30_000
 
 

@@ -200,6 +200,20 @@ def copy_columns(conn: Connection, items: ItemSet, *, span: int = 4_096) -> Iter
                 yield CopyColumns(*zip(*kept, strict=True))
 
 
+def items_in_stores(conn: Connection, store_numbers: Sequence[int]) -> ItemSet:
+    """Items of which a copy is on record in one of these stores. Cost: one pass over their copies, some 1 µs each."""
+    query = (
+        sa.select(copies.c.item_id)
+        .join(objects, objects.c.no == copies.c.object_no)
+        .where(objects.c.store_no.in_(list(store_numbers)))
+    )
+    found = ItemSet()
+    result = conn.execute(query, execution_options={"stream_results": True})
+    while rows := result.fetchmany(65_536):
+        found.update([row.item_id for row in rows])
+    return found
+
+
 def forget_copies(tx: Tx, items: ItemSet) -> int:
     """Delete the rows of every copy of `items`; the number of rows."""
     gone = 0

@@ -111,6 +111,30 @@ quarantine_events = Table(
     Column("at", _Time, nullable=False),
 )
 
+backups = Table(
+    "backups",
+    metadata,
+    Column("id", _Slug, primary_key=True),
+    Column("location", Text, nullable=False),
+    Column("stores", Text, nullable=False),
+    Column("made_on", String(10), nullable=False),
+    Column("expires_on", String(10), nullable=False),
+    Column("item_set", LargeBinary, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
+backup_events = Table(
+    "backup_events",
+    metadata,
+    Column("no", _Number, primary_key=True),
+    Column("backup_id", ForeignKey("backups.id"), nullable=False, index=True),
+    Column("event", _Slug, nullable=False),
+    Column("person_id", _Slug, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", _Time, nullable=False),
+)
+
 assessments = Table(
     "assessments",
     metadata,

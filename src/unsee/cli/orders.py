@@ -153,7 +153,7 @@ def plan(order: str, person: PersonId, workers: int, workspace: str | None, as_j
     others = ", ".join(f"{n:,} × {c}" for c, n in sorted(scope.items()) if c not in {"photo", "copy"} and n)
     say(f"  with them   {others or 'no other data'}")
     unrecorded = f"{copies['unrecorded']:,} that no book records"
-    say(f"  copies      {copies['recorded']:,} recorded + {unrecorded}, in {summary['units']:,} directories")
+    say(f"  copies      {copies['recorded']:,} recorded + {unrecorded}, in {summary['units']:,} objects")
     for reason, count in _gathered(copies["unrecorded_by_reason"]).items():
         say(f"              {count:,} × {reason}")
     say(f"  datasets    {', '.join(reach['datasets']) or 'none'}")
@@ -176,6 +176,10 @@ def plan(order: str, person: PersonId, workers: int, workspace: str | None, as_j
     say(f"  searched    {search['members']:,} files; {search['read']:,} of them read, the rest known and untouched")
     for reason, count in search["not_compared"].items():
         say(f"  not compared {count:,} × {reason}")
+    for one in summary["backups"]:
+        say(
+            f"  backup      {one['id']}: may hold {one['items']:,} of them until {one['expires_on']}; not to be restored as it is"
+        )
     for path in summary["conflicts"]:
         click.echo(click.style("  CONFLICT    ", fg="yellow") + path["words"])
     say(f"  digest      {made.row.digest}")

@@ -40,6 +40,7 @@ _COMMANDS = {
     "audit": ("unsee.cli.uses", "What would fall under today's or proposed rules; changes nothing."),
     "recipient": ("unsee.cli.recipients", "Who else got it, and what they were told."),
     "disclosures": ("unsee.cli.recipients", "Every way out; who got what, or that nobody did."),
+    "backup": ("unsee.cli.backups", "Backups: what they hold, until when; erased again when restored."),
     "order": ("unsee.cli.orders", "Orders that demand erasure."),
     "plan": ("unsee.cli.orders", "What will go and why; changes nothing."),
     "approve": ("unsee.cli.orders", "Sign a plan."),

@@ -101,7 +101,7 @@ class Share:
             try:
                 found = search.search(counted.after(waiting, part.pieces))
             except (OSError, StoreError) as error:
-                not_searched[f"{part.where} could not be read: {error}"] += 1
+                not_searched[f"could not be read: {_words(error)}"] += 1
                 continue
             waiting = b""
             seen.update(found)
@@ -121,6 +121,11 @@ class Share:
     def failed(self, error: str) -> StoreSearched:
         """What to say when it could not be searched."""
         return StoreSearched(self.store.id, not_searched={f"the search failed: {error}": 1})
+
+
+def _words(error: OSError | StoreError) -> str:
+    """What went wrong, without a name: names may be those of people, and this is kept."""
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
 
-from unsee.books import consents, disclosures, items, orders, parties, places, training
+from unsee.books import backups, consents, disclosures, items, orders, parties, places, training
 from unsee.books.interests import Sides
 from unsee.core.ids import ModelId, PersonId, StoreId, SubjectNo
 from unsee.core.orders import ModelScope, Order, profile
@@ -147,6 +148,17 @@ class Planner:
                 "count": len(found.twins),
                 "sample": [{"item": t.item, "of": t.of, "reason": t.reason} for t in found.twins[:_SAMPLE]],
             },
+            "backups": [
+                {
+                    "id": one.id,
+                    "location": one.location,
+                    "stores": list(one.stores),
+                    "made_on": one.made_on.isoformat(),
+                    "expires_on": one.expires_on.isoformat(),
+                    "items": len(held),
+                }
+                for one, held in backups.holding(conn, scope.items, date.fromisoformat(at[:10]))
+            ],
             "parties": list(self.sides.parties),
             "interests": [
                 {"holder": i.holder, "person": i.person, "organisation": i.organisation, "kind": i.kind}
