@@ -19,7 +19,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,7 @@ LEDGER = "destroyed-keys"
 SEALING = "sealing"
 _LIFE = re.compile("([0-9a-f]{8})-([0-9a-f]{16})")
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY_BYTES = 32
 
 
@@ -115,6 +116,28 @@ def objects(location: str) -> list[str | Skipped]:
     return found
 
 
+def members(location: str, object_name: str, selector: str) -> Iterator[tuple[Life, int]]:
+    """The sealed files of a selector in the lives of an object, the newest first, each open while the caller looks at it.
+
+    Raises:
+        PathEscape: a link stands in the place of one.
+        OSError: it cannot be opened, or is something else.
+    """
+    file = file_of(selector)
+    with beneath.directory(location, require_object(object_name)) as above:
+        if above is None:
+            return
+        with os.scandir(above) as entries:
+            found = [life for entry in entries if (life := _LIFE.fullmatch(entry.name))]
+        for name in sorted(found, key=lambda life: life[0], reverse=True):
+            opened = _open_below(above, (name[0], file[:1].hex(), file.hex()))
+            if opened is not None:
+                try:
+                    yield Life(location, object_name, int(name[1], 16), bytes.fromhex(name[2])), opened
+                finally:
+                    os.close(opened)
+
+
 def lives(location: str, object_name: str) -> list[Life]:
     """The directories of one object, the oldest first; none where there is no such object.
 
@@ -154,6 +177,29 @@ def open_file(location: str, directory_name: str, name: str) -> int | None:
             raise PathEscape(
                 f"{name!r} in {directory_name!r} is a symbolic link.", next_step="Links are never followed."
             ) from None
+    return _regular(file)
+
+
+def _open_below(directory: int, parts: Sequence[str]) -> int | None:
+    """A descriptor of the regular file at `parts` below an open directory, no link followed; None where there is none."""
+    on_the_way: list[int] = []
+    try:
+        for part in parts[:-1]:
+            directory = os.open(part, _PASS, dir_fd=directory)
+            on_the_way.append(directory)
+        return _regular(os.open(parts[-1], _FLAGS, dir_fd=directory))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+            raise
+        raise PathEscape(f"{'/'.join(parts)!r} leads through a link.", next_step="Links are never followed.") from None
+    finally:
+        for opened in on_the_way:
+            os.close(opened)
+
+
+def _regular(file: int) -> int:
     if not stat.S_ISREG(os.fstat(file).st_mode):
         what = kind(os.fstat(file))
         os.close(file)

@@ -162,13 +162,7 @@ class OpenRing:
         Raises:
             StoreError: the slot is damaged, or holds another key: then it cannot be said.
         """
-        found = self.slot(number)
-        if found is None or found.key_id != key_id:
-            raise StoreError(
-                f"The key ring {self.path} does not know key {key_id.hex()} of slot {number}.",
-                next_step="It is another ring, or an older copy of it: name the right one with the option keys=PATH.",
-            )
-        return found.state is State.LIVE
+        return self._of(number, key_id).state is State.LIVE
 
     def known(self, number: int, key_id: bytes) -> str:
         """`live`, `destroyed`, or why it cannot be said."""
@@ -183,10 +177,10 @@ class OpenRing:
         Raises:
             StoreError: it was destroyed, is not there, or the master key does not open it.
         """
-        if not self.live(number, key_id):
+        found = self._of(number, key_id)
+        if found.state is not State.LIVE:
             raise StoreError(f"Key {key_id.hex()} of slot {number} was destroyed.")
-        found = self.slot(number)
-        return wrapper.unwrap(found.wrapped if found else b"", self._context(number, key_id))
+        return wrapper.unwrap(found.wrapped, self._context(number, key_id))
 
     def add(self, kind: Kind, wrapper: KeyWrapper, *, now: int, parent: int = NO_PARENT) -> tuple[Slot, bytes]:
         """A new key in a new slot, on the disk after `flush`; under the lock."""
@@ -230,14 +224,16 @@ class OpenRing:
                 raise StoreError(f"Slot {number} of the key ring {self.path} was overwritten and still holds a key.")
 
     def rewrap(self, old: KeyWrapper, new: KeyWrapper) -> int:
-        """Wrap every live key under another master key, each where it lies; how many were not yet. Resumes; under the lock.
+        """Wrap the key of every source under another master key, in its slot; how many were not yet. Resumes; under the lock.
+
+        People's keys are wrapped under the key of their source and stay as they are.
 
         Raises:
             StoreError: neither master key opens a slot; those before it are done.
         """
         changed = 0
         for slot in self.slots():
-            if slot is None or slot.state is not State.LIVE:
+            if slot is None or slot.state is not State.LIVE or slot.kind is not Kind.SOURCE:
                 continue
             context = self._context(slot.number, slot.key_id)
             try:
@@ -315,6 +311,15 @@ class OpenRing:
             if copy.out and (number is None or number < copy.holds)
         )
         return reasons
+
+    def _of(self, number: int, key_id: bytes) -> Slot:
+        found = self.slot(number)
+        if found is None or found.key_id != key_id:
+            raise StoreError(
+                f"The key ring {self.path} does not know key {key_id.hex()} of slot {number}.",
+                next_step="It is another ring, or an older copy of it: name the right one with the option keys=PATH.",
+            )
+        return found
 
     def _any(self, number: int) -> Slot | None:
         """A slot as `slot`, but None for a damaged one: it is to be overwritten all the same."""

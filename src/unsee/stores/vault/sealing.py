@@ -33,7 +33,7 @@ from unsee.stores.vault.sealed import (
     parse,
     plain_bytes,
 )
-from unsee.stores.vault.wrapping import KeyWrapper
+from unsee.stores.vault.wrapping import KeyWrapper, WrapperUnder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def seal(
                     f"There is a member {member.selector!r} in {object_name!r} already.",
                     next_step="Members are sealed once; erase it first, or choose another name.",
                 )
-        people = _People(life, source_key, rows, keys, wrapper, now=now)
+        people = _People(life, source_key, rows, keys, now)
         written = [_write(life, member, people, source_key) for member in members]
         _flush(life, written)
         keys.flush()
@@ -162,7 +162,6 @@ class _People:
     source_key: bytes
     rows: index.Index
     keys: OpenRing
-    wrapper: KeyWrapper
     now: int
     fresh: list[tuple[bytes, int, bytes]] = field(default_factory=list)
     """Digest, slot and id of the keys that were made, for the index."""
@@ -177,8 +176,9 @@ class _People:
     def _look_up(self, digest: bytes) -> tuple[int, bytes, bytes]:
         found = self.rows.person(digest)
         if found is not None and self.keys.live(*found):
-            return (*found, self.keys.key(*found, self.wrapper))
-        slot, key = self.keys.add(Kind.PERSON, self.wrapper, now=self.now, parent=self.life.slot)
+            return (*found, self.keys.key(*found, WrapperUnder(self.source_key)))
+        under = WrapperUnder(self.source_key)
+        slot, key = self.keys.add(Kind.PERSON, under, now=self.now, parent=self.life.slot)
         self.fresh.append((digest, slot.number, slot.key_id))
         return slot.number, slot.key_id, key
 

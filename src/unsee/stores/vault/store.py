@@ -22,7 +22,7 @@ from unsee.stores.vault import erasing, index, layout, ring, sealing
 from unsee.stores.vault.layout import Life
 from unsee.stores.vault.ring import OpenRing
 from unsee.stores.vault.sealed import HEADER_BYTES, NOBODY, Header, Unsound, cipher_of, decrypt, parse, plain_bytes
-from unsee.stores.vault.wrapping import KeyWrapper, open_wrapper
+from unsee.stores.vault.wrapping import KeyWrapper, WrapperUnder, open_wrapper
 
 LIMITS: tuple[str, ...] = (
     "Copies of the photos in plain that lie or lay elsewhere are not reached by destroying a key: other stores of the books are, "
@@ -120,12 +120,8 @@ class VaultStore:
         """
         component(selector)
         try:
-            beneath.require_root(self.location)
-            for life in reversed(layout.lives(self.location, object_name)):
-                file = life.open(selector)
-                if file is not None:
-                    with os.fdopen(file, "rb", buffering=0) as opened:
-                        return self._open(life, selector, opened.fileno(), limit_bytes)
+            for life, file in layout.members(self.location, object_name, selector):
+                return self._open(life, selector, file, limit_bytes)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except (Unsound, OSError) as error:
             raise StoreError(
@@ -168,13 +164,8 @@ class VaultStore:
             StoreError: a file cannot be looked into.
         """
         try:
-            for life in reversed(layout.lives(self.location, object_name)):
-                file = life.open(selector)
-                if file is not None:
-                    try:
-                        yield parse(os.pread(file, HEADER_BYTES, 0))
-                    finally:
-                        os.close(file)
+            for _life, file in layout.members(self.location, object_name, selector):
+                yield parse(os.pread(file, HEADER_BYTES, 0))
         except (Unsound, OSError) as error:
             raise StoreError(
                 f"{self.id}: {selector!r} in {object_name!r} cannot be looked at: {_reason(error)}.",
@@ -346,7 +337,7 @@ def _unwrap(keys: OpenRing, header: Header, wrapper: KeyWrapper) -> tuple[bytes,
     source = keys.key(header.source_slot, header.source_key, wrapper)
     if header.person_slot == NOBODY:
         return source, b""
-    return source, keys.key(header.person_slot, header.person_key, wrapper)
+    return source, keys.key(header.person_slot, header.person_key, WrapperUnder(source))
 
 
 def _read_rest(file: int, length: int) -> bytes:

@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -29,8 +29,8 @@ _NONCE = 12
 class KeyWrapper(Protocol):
     """Wraps keys of 32 bytes. Cheap, holds nothing open, pickles.
 
-    It is asked at every read of a member: one that goes over a network should keep what it unwrapped for a while, and MUST say in
-    `escrow` where keys outlive their slot by that.
+    It is asked once at every read of a member: one that goes over a network should keep what it unwrapped for a while, and MUST
+    say in `escrow` where keys outlive their slot by that.
     """
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
@@ -55,21 +55,47 @@ class KeyWrapper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class WrapperUnder:
+    """Wraps under a key that is at hand, with AES-256-GCM and a random nonce: people's keys under the key of their source."""
+
+    key: bytes = field(repr=False)
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        """Nonce, ciphertext, tag: 60 bytes."""
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + AESGCM(self.key).encrypt(nonce, key, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """The key."""
+        try:
+            return AESGCM(self.key).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], context)
+        except (InvalidTag, ValueError):
+            raise StoreError(
+                "A key of the ring was wrapped under another key, or was changed.",
+                next_step="Restore the ring from a registered copy.",
+            ) from None
+
+    def escrow(self) -> str:
+        """Nothing: what keeps that key says where else it is."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
 class FileWrapper:
-    """A master key in a file: 32 bytes as they are. Wraps with AES-256-GCM under a random nonce."""
+    """A master key in a file: 32 bytes as they are, in a file that only its owner may read."""
 
     path: str
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
         """Nonce, ciphertext, tag: 60 bytes."""
-        nonce = secrets.token_bytes(_NONCE)
-        return nonce + AESGCM(self._master()).encrypt(nonce, key, context)
+        return WrapperUnder(self._master()).wrap(key, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         """The key."""
+        master = WrapperUnder(self._master())
         try:
-            return AESGCM(self._master()).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], context)
-        except InvalidTag:
+            return master.unwrap(wrapped, context)
+        except StoreError:
             raise StoreError(
                 f"The master key in {self.path} does not open this key of the ring.",
                 next_step="Name the master key that the ring was made or last rotated with; or the slot was changed.",
