@@ -12,6 +12,7 @@ Until 6 nothing is lost that a reader had; each commit is one atomic rename of t
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -30,6 +31,8 @@ MARK = "unsee.erasing"
 """Set in a dataset's configuration from before its rows go until its indexes are built again."""
 FRAGMENT_BYTES = 256 << 20
 """Fragments are not rewritten into larger ones, so that the next erasure rewrites little."""
+_NOT_OURS = ("tree/", "_mem_wal/")
+"""Where a dataset keeps its branches, also those whose deletion broke off, and rows that are not yet in a fragment."""
 _IDS_AT_ONCE = 100_000
 _TASKS_AT_ONCE = 4
 
@@ -68,7 +71,7 @@ class World:
 
 
 def refusal(path: Path, head: Any, others: Mapping[str, Path]) -> str | None:
-    """Why rows of this dataset cannot be erased at all: branches, clones, data that lies elsewhere. None where they can.
+    """Why rows of this dataset cannot be erased at all: branches, clones, data that lies elsewhere too. None where they can.
 
     Args:
         others: the other datasets of the store, by name.
@@ -81,6 +84,8 @@ def refusal(path: Path, head: Any, others: Mapping[str, Path]) -> str | None:
                 f"the branch {branches[0]!r} may hold its bytes and shares files with the main line "
                 "(delete the branch, or merge it, and erase again)"
             )
+    if (odd := _out_of_reach(path)) is not None:
+        return odd
     if bases := sorted(base.path for base in head.base_paths().values()):
         return f"data of this dataset lies in {bases[0]!r}: it is a shallow clone, or has further places (erase there)"
     for name, place in others.items():
@@ -90,6 +95,22 @@ def refusal(path: Path, head: Any, others: Mapping[str, Path]) -> str | None:
             continue
         if any(os.path.realpath(base) == os.path.realpath(path) for base in theirs):
             return f"{name!r} is a shallow clone of it and would lose its files (make it a deep clone, or delete it)"
+    return None
+
+
+def _out_of_reach(path: Path) -> str | None:
+    """Why removing this dataset's files would not remove the bytes: links, unflushed logs, what a deleted branch left."""
+    for file in tables.files(path):
+        seen = os.lstat(file)
+        name = file.relative_to(path).as_posix()
+        if stat.S_ISLNK(seen.st_mode):
+            return f"{name} in it is a symbolic link, and links are never followed"
+        if seen.st_nlink > 1:
+            return (
+                f"{name} in it has another hard link, which would still hold its bytes (find ROOT -inum {seen.st_ino})"
+            )
+        if name.startswith(_NOT_OURS):
+            return f"{name} in it is not of the main line: merge, flush or remove it first"
     return None
 
 

@@ -6,9 +6,12 @@ The location is a directory that holds datasets (`*.lance`; a LanceDB database i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from unsee.stores.lance import erasing, tables
 from unsee.stores.lance.tables import Trouble
 from unsee.stores.rows import RowShape
 
+_HASHERS = 4
 LIMITS: tuple[str, ...] = (
     "Versions that no tag holds can no longer be read after an erasure, nor detached ones; those erased with are named.",
     "A tagged version keeps its number and its tag and loses the rows; it loses its indexes too.",
@@ -99,7 +103,7 @@ class LanceStore:
         """The data of many rows in one pass, in the order that they lie in; then those that are not there."""
         waiting = dict.fromkeys(selectors)
         try:
-            for selector, data in self._rows(object_name, selectors):
+            for selector, data in chain.from_iterable(self._batches(object_name, selectors)):
                 if selector not in waiting:
                     continue
                 del waiting[selector]
@@ -132,19 +136,23 @@ class LanceStore:
     def _stamps(self, object_name: str, selectors: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         wanted = set(selectors)
-        for selector, data in self._rows(object_name, selectors):
-            if selector in wanted and selector not in found:
-                found[selector] = rows.stamp(data)
+        with ThreadPoolExecutor(min(_HASHERS, os.cpu_count() or 1)) as pool:
+            for batch in self._batches(object_name, selectors):
+                some: dict[str, memoryview] = {}
+                for selector, data in batch:
+                    if selector in wanted and selector not in found:
+                        some.setdefault(selector, data)
+                found.update(zip(some, pool.map(rows.stamp, some.values()), strict=True))
         return found
 
-    def _rows(self, object_name: str, selectors: Sequence[str]) -> Iterator[tuple[str, memoryview]]:
+    def _batches(self, object_name: str, selectors: Sequence[str]) -> Iterator[Iterator[tuple[str, memoryview]]]:
         path = tables.place(self.location, object_name)
         if path is None or not selectors:
             return
         dataset = tables.opened(path)
         shape = tables.resolved(dataset, self.shape)
         for batch in tables.batches(dataset, shape, selectors=selectors, data=True):
-            yield from shape.views(batch)
+            yield shape.views(batch)
 
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
         """Take the rows out of the newest version, of every tagged one, and of every file; remove all other versions.
