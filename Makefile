@@ -48,6 +48,10 @@ format: $(STAMP)  ## Rewrite the files as `check` wants them
 bench: $(STAMP)  ## Speed against peers and the physical limit, as ratios of one run
 	$(PY) -m bench
 
+fuzz: $(STAMP)  ## Hostile bytes against the parsers, a minute each (needs the extra "fuzz")
+	$(PY) -m fuzz tar --seconds 60
+	$(PY) -m fuzz metadata --seconds 60
+
 lock:  ## Renew requirements/lock.txt (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --extra report --extra stores --extra dev --extra fuzz pyproject.toml requirements/lock.in -o requirements/lock.txt
@@ -57,4 +61,4 @@ lock:  ## Renew requirements/lock.txt (needs uv)
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) $(OUTSIDER) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-slow test-all check format bench lock clean
+.PHONY: help setup demo test test-slow test-all check format bench fuzz lock clean

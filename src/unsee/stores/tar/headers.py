@@ -190,11 +190,11 @@ def _entry(source: Source, start: int, block: bytes) -> Entry | None:
         elif kind == _LONG_NAME:
             if pending.name is not None:
                 raise Malformed("a member has two long names")
-            pending.name = _until_nul(_kept(source, at, size, pending))
+            pending.name = _long(_kept(source, at, size, pending))
         elif kind == _LONG_LINK:
             if pending.link is not None:
                 raise Malformed("a member has two long link names")
-            pending.link = _until_nul(_kept(source, at, size, pending))
+            pending.link = _long(_kept(source, at, size, pending))
         else:
             return _finish(source, block, size, pending)
         at = source.position
@@ -300,6 +300,13 @@ def _short_name(block: bytes) -> bytes:
     name, prefix = _until_nul(block[:100]), _until_nul(block[345:500])
     if block[257:263] == b"ustar\0" and prefix:
         return prefix + b"/" + name
+    return name
+
+
+def _long(data: bytes) -> bytes:
+    name = _until_nul(data)
+    if not name:
+        raise Malformed("a long name is empty, which readers take differently")
     return name
 
 
