@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from small_corpus import ADA, ORDER, PLAN, Corpus
-from unsee.app import certification, orders
+from small_corpus import ADA, DANA, OKCUPID, ORDER, PLAN, TRAIN, Corpus
+from unsee.app import certification, indexing, orders, registry, uses
+from unsee.books import orders as books
 from unsee.core.errors import ResidueFound
-from unsee.core.ids import StoreId
+from unsee.core.evidence import Gone
+from unsee.core.ids import ItemSet, OrderId, StoreId
 from unsee.erase import residue
 from unsee.erase.aside import AnchorFile
 from unsee.erase.fresh import StoreSearched
@@ -133,3 +135,25 @@ def test_small_members_are_counted_as_not_searched_for(tmp_path: Path) -> None:
     (tmp_path / "label.txt").write_text("cat")
     store = FileStore(StoreId("s"), str(tmp_path))
     assert AnchorFile(tmp_path / ".anchors", bytes(32)).put_aside(store, ".", ["label.txt", "absent"]) == 1
+
+
+def test_r6_each_item_has_the_step_that_the_weakest_of_its_copies_reached(small: Corpus) -> None:
+    registry.add_store(small.ws, "zeroed", kind="files", location=str(only(small)), options={"overwrite": "true"})
+    strong = indexing.index_store(small.ws, "zeroed", source=OKCUPID, made_from=None, person=DANA).recorded
+    assert strong == 1
+    small.ready().apply()
+    small.verify()
+    with small.ws.books.read() as conn:
+        gone = books.gone_of(conn, OrderId(ORDER))
+        scope = books.scope_of(conn, OrderId(ORDER))
+    assert ItemSet.union(*gone.values()) == scope
+    assert set(gone) == {"D2"}, "what was overwritten in one store has a copy in another that was unlinked"
+    assert uses.why(small.ws, scope.min(), TRAIN).gone is Gone.D2
+
+
+def only(corpus: Corpus) -> Path:
+    """A store with one copy."""
+    place = corpus.root / "zeroed"
+    place.mkdir()
+    (place / "copy.jpg").write_bytes(photos(corpus)[0].read_bytes())
+    return place

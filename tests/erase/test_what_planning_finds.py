@@ -63,7 +63,7 @@ def test_each_copy_comes_with_its_reason(opened: Corpus) -> None:
     }
     for place, reason in reasons.items():
         assert found[place].reason.startswith(f"unrecorded copy: {reason}"), place
-        assert found[place].item == -1
+        assert found[place].item >= 0
     assert "rotated" in found["corpus:deep/er/turned.png"].reason or "°" in found["corpus:deep/er/turned.png"].reason
 
 

@@ -37,7 +37,10 @@ from unsee.models.evaluation import Measure
 COMPLAINT_ROUTE = "the supervisory authority or court that issued or oversees the order"
 _HEADLINES = frozenset({"eer", "tar@1e-2", "rank1", "fmr", "fdr"})
 """Measures whose change is said in a sentence; the table has all of them."""
-_LOOKED_AGAIN = "Every file of every store was read again and compared by bytes, pixels and near-duplicate hash."
+_LOOKED_AGAIN = (
+    "Every member of every store was read again and compared by bytes, pixels and near-duplicate hash; fresh processes asked each "
+    "store for what had to go, and searched its raw bytes for anchors put aside before."
+)
 _FILE_SEARCHED = "The rows were counted again; the database file was rewritten and its write-ahead log truncated."
 _ROWS_SEARCHED = "The rows were counted again, and every row of every table searched for the digests that they held."
 
@@ -168,8 +171,6 @@ class Gathering:
         return str(json.loads(opened[0].body)["at"])
 
     def _outcome(self, data_class: str, count: int) -> said.ClassOutcome:
-        steps = [Gone[name] for name in self.applied.gone]
-        weakest = min(steps, key=lambda g: g.name, default=Gone.D2)
         if data_class == "copy":
             return said.ClassOutcome(
                 "copy",
@@ -178,12 +179,26 @@ class Gathering:
                 absent=count - sum(self.applied.gone.values()),
                 verified=_LOOKED_AGAIN,
             )
-        if data_class in {"photo", "document"}:
-            return said.ClassOutcome(data_class, count, {weakest: count}, verified=_LOOKED_AGAIN)
+        if data_class in {"photo", "document", "embedding"}:
+            mine = self._items_of(data_class)
+            by_step = {Gone[s]: len(gone & mine) for s, gone in self._gone.items() if gone.intersect(mine)}
+            without_copies = count - sum(by_step.values())  # every copy of them was gone before the plan was made
+            return said.ClassOutcome(data_class, count, by_step, absent=without_copies, verified=_LOOKED_AGAIN)
         # A server's write-ahead log and replicas hold the rows longer than its tables do.
         if self.applied.may_hold:
             return said.ClassOutcome(data_class, count, {Gone.D1: count}, verified=_ROWS_SEARCHED)
         return said.ClassOutcome(data_class, count, {Gone.D2: count}, verified=_FILE_SEARCHED)
+
+    @property
+    def _gone(self) -> dict[str, ItemSet]:
+        """The items by the weakest step that any of their copies reached (R6)."""
+        return orders.gone_of(self.conn, self.order.id)
+
+    def _items_of(self, data_class: str) -> ItemSet:
+        scope = orders.scope_of(self.conn, self.order.id)
+        papers = scope & parties.documents(self.conn)
+        embedded = items.embeddings_among(self.conn, papers)
+        return {"photo": scope - papers, "document": papers - embedded, "embedding": embedded}[data_class]
 
     def _place(self, row: places.StoreRow, seen: Mapping[str, Any]) -> said.Place:
         capability = self.ws.stores()[row.id].capability()
@@ -203,15 +218,19 @@ class Gathering:
 
     def _methods(self) -> tuple[said.Method, ...]:
         tool = f"unsee {__version__}"
-        overwritten = "D3" in self.applied.gone
         served = bool(self.applied.may_hold)
+        opened = {str(name): store for name, store in self.ws.stores().items()}
         return (
-            said.Method(
-                "photos and documents in files",
-                "overwritten, then unlinked" if overwritten else "unlinked; the directory reached the disk",
-                "clear" if overwritten else "none",
-                tool,
-                _LOOKED_AGAIN,
+            *(
+                said.Method(
+                    f"copies in store {store}",
+                    opened[store].capability().method,
+                    _nist(steps),
+                    tool,
+                    _LOOKED_AGAIN,
+                )
+                for store, steps in sorted(self.applied.by_store.items())
+                if store in opened and any(steps.values())
             ),
             said.Method(
                 "rows of the books",
@@ -297,6 +316,20 @@ class Gathering:
             said.NotVerified(f"{count:,} files of the stores, beyond their bytes", str(reason))
             for reason, count in sorted(seen["not_compared"].items())
         )
+        search = seen["residue_search"]
+        entries.extend(
+            said.NotVerified(f"{count:,} parts of store {store}, as raw bytes", str(reason))
+            for store, searched in search["stores"].items()
+            for reason, count in searched["not_searched"].items()
+        )
+        if self.applied.without_anchors:
+            entries.append(
+                said.NotVerified(
+                    f"{self.applied.without_anchors:,} erased copies, as raw bytes",
+                    "too small, or not readable, for anchors to be put aside before they were erased",
+                )
+            )
+        entries.extend(said.NotVerified("history that went with the erased", note) for note in self.applied.notes)
         beyond = dict.fromkeys((*self.applied.may_hold, *seen["raw_scan"].get("not_searched", ())))
         entries.extend(
             said.NotVerified(place, "may hold deleted rows of the books; out of the tool's reach, and not searched")
@@ -350,6 +383,12 @@ class Gathering:
             "; ".join(answers) or ("no answer on file" if mine else "not instructed"),
             max(confirmed) if confirmed and not open_ends else None,
         )
+
+
+def _nist(steps: Mapping[str, int]) -> str:
+    """What the weakest step of a store is called in NIST SP 800-88 r2."""
+    weakest = min((step for step, count in steps.items() if count), default="D2")
+    return {"D3": "clear", "D4": "purge"}.get(weakest, "none")
 
 
 def _require_clean(conn: Connection, model: str, scope: ItemSet) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from unsee.app.workspace import Workspace
-from unsee.books import parties, training, world
+from unsee.books import orders, parties, training, world
 from unsee.books.training import Dataset, Model, Release, Run
 from unsee.books.ways import Way, way_of
 from unsee.core import flow
 from unsee.core.errors import PolicyRefusal, WrongState
+from unsee.core.evidence import Gone
 from unsee.core.ids import ItemSet, ModelId, OrderId, PersonId
 from unsee.core.lineage import Edge, Node, closure
 from unsee.core.policy import Refusal, World, decide
@@ -231,6 +232,8 @@ class Why:
     datasets: tuple[str, ...]
     models: tuple[tuple[str, str | None], ...]
     """Models that learned from it, each with the order that destroyed it or None."""
+    gone: Gone | None = None
+    """How gone it is, where an order was carried out on it: the weakest of its copies (R6)."""
 
     def as_json(self) -> dict[str, Any]:
         """As printed."""
@@ -249,6 +252,7 @@ class Why:
                 "kind": "document" if self.way.document else "photo",
             },
             "orders": list(self.orders),
+            "gone": self.gone.step if self.gone else None,
             "datasets": list(self.datasets),
             "models": [{"id": name, "destroyed_by": order} for name, order in self.models],
         }
@@ -271,11 +275,14 @@ def why(ws: Workspace, item: int, purpose: str) -> Why:
         holding = sorted(d.id for d in training.all_datasets(conn) if item in d.items)
         reached = closure([Node("dataset", name) for name in holding], training.all_edges(conn))
         destroyed = {m.id: m.destroyed_by for m in training.all_models(conn)}
+        in_orders = tuple(order for order, items in sorted(facts.blocked.items()) if item in items)
+        steps = [Gone[s] for o in in_orders for s, gone in orders.gone_of(conn, o).items() if item in gone]
     return Why(
         way,
         purpose,
         refusals[0] if refusals else None,
-        tuple(order for order, items in sorted(facts.blocked.items()) if item in items),
+        in_orders,
         tuple(holding),
         tuple((r.node.name, destroyed.get(ModelId(r.node.name))) for r in reached if r.node.kind == "model"),
+        steps[0] if steps else None,
     )

@@ -192,6 +192,15 @@ def attribute_rows(conn: Connection, wanted: ItemSet) -> dict[str, int]:
     return {table: count for table, count in counts.items() if count}
 
 
+def embeddings_among(conn: Connection, wanted: ItemSet) -> ItemSet:
+    """Those of `wanted` that are embeddings (R9). Cost: their rows."""
+    found = ItemSet()
+    for these in within(items.c.id, wanted):
+        rows = conn.execute(sa.select(items.c.id).where(these, items.c.kind == EMBEDDING))
+        found |= ItemSet([row.id for row in rows])
+    return found
+
+
 def size_of(conn: Connection, wanted: ItemSet) -> int:
     """Bytes of the originals of `wanted`, as recorded at intake. Cost: its rows; the database adds them up."""
     total = sa.select(sa.func.coalesce(sa.func.sum(items.c.size_bytes), 0))

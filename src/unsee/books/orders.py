@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sqlalchemy import Connection
 from unsee.books import facts
 from unsee.books.database import Tx, stamp
 from unsee.books.schema import approvals, order_events, orders, plans, suppression
+from unsee.books.sets import pack, unpack
 from unsee.core.approval import Approval
 from unsee.core.errors import NotFound
 from unsee.core.ids import ItemSet, OrderId, PersonId, PlanId
@@ -65,6 +67,23 @@ def note_event(tx: Tx, order_id: OrderId, state: OrderState, body: Mapping[str, 
     tx.conn.execute(
         order_events.insert().values(order_id=order_id, state=str(state), body=json.dumps(dict(body)), at=tx.at)
     )
+
+
+def note_applied(tx: Tx, order_id: OrderId, body: Mapping[str, Any], gone: Mapping[str, ItemSet]) -> None:
+    """Record that an order was applied, and which items reached which step of the ladder, `D0` … `D5` (R6).
+
+    An item's step is the weakest of its copies'. The sets stay with the order and do not go into the log.
+    """
+    move_order(tx, order_id, OrderState.APPLIED, body)
+    sets = {step: base64.b64encode(pack(items)).decode() for step, items in gone.items()}
+    note_event(tx, order_id, OrderState.APPLIED, {**body, "gone": sets})
+
+
+def gone_of(conn: Connection, order_id: OrderId) -> dict[str, ItemSet]:
+    """The items of an order by the step that they reached; empty before it was applied."""
+    applied = last_event(conn, order_id, OrderState.APPLIED)
+    sets = applied[1].get("gone", {}) if applied is not None else {}
+    return {step: unpack(base64.b64decode(packed)) for step, packed in sets.items()}
 
 
 def next_order_number(conn: Connection) -> int:

@@ -66,6 +66,8 @@ def why(item: int, purpose: str, workspace: str | None, as_json: bool) -> None:
     models = [f"{name} (destroyed under {order})" if order else name for name, order in answer.models]
     say(f"  in models   {', '.join(models) or 'none'}")
     say(f"  in orders   {', '.join(answer.orders) or 'none'}")
+    if answer.gone is not None:
+        say(f"  gone        {answer.gone}")
 
 
 @model.command("release")

@@ -15,7 +15,7 @@ from unsee.attest.durable import write_file
 from unsee.books import items, orders, places, training
 from unsee.books.database import Books
 from unsee.core.errors import StalePlan, StoreError, UnitsFailed
-from unsee.core.ids import ModelId, OrderId
+from unsee.core.ids import ItemSet, ModelId, OrderId
 from unsee.core.orders import OrderState
 from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
@@ -61,6 +61,8 @@ class Applied:
     erased: int
     absent: int
     gone: Mapping[str, int]
+    by_store: Mapping[str, Mapping[str, int]]
+    """The same, by store."""
     models: tuple[str, ...]
     rows: Mapping[str, int]
     suppressed: int
@@ -79,6 +81,7 @@ class Applied:
             "erased": self.erased,
             "absent": self.absent,
             "gone": dict(self.gone),
+            "by_store": {store: dict(steps) for store, steps in self.by_store.items()},
             "models": list(self.models),
             "rows": dict(self.rows),
             "suppressed": self.suppressed,
@@ -234,6 +237,7 @@ class Executor:
             "gone": result.gone.step,
             "kept": [{"selector": k.selector, "reason": k.reason, "held": k.held} for k in result.kept],
             "notes": list(result.notes),
+            "store": unit.store,
             "without_anchors": without,
         }
         self.journal.conclude(name, outcome)
@@ -277,13 +281,14 @@ class Executor:
         with self.books.read() as conn:
             scope = orders.scope_of(conn, self.order)
             needles = sorted(row.tobytes() for row in items.digests_of(conn, scope).sha256)
+        gone = _by_item(self.plan.units(), self.journal.entries())
         if needles or not self.plan.needles_path.exists():
             write_file(self.plan.needles_path, b"".join(needles), mode=0o600)
         with self.books.write() as tx:
             rows = {"copies": places.forget_copies(tx, scope), **items.forget_content(tx, scope)}
             before = orders.last_event(tx.conn, self.order, OrderState.APPLIED)
             if before is None:
-                orders.move_order(tx, self.order, OrderState.APPLIED, {"plan": self.plan.path.name, "rows": rows})
+                orders.note_applied(tx, self.order, {"plan": self.plan.path.name, "rows": rows}, gone)
             else:  # a killed run deleted them and did not live to tell
                 rows = before[1]["rows"]
         may_hold = self.books.forget_free_pages()
@@ -307,6 +312,7 @@ def _left(plan: str, failures: Sequence[Failure]) -> UnitsFailed:
 def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Applied:
     """Add up a journal."""
     gone: dict[str, int] = {}
+    by_store: dict[str, dict[str, int]] = {}
     notes: dict[str, None] = {}
     erased = absent = units = without_anchors = 0
     for name, entry in entries.items():
@@ -316,6 +322,8 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
             absent += int(entry.outcome["absent"])
             step = str(entry.outcome["gone"])
             gone[step] = gone.get(step, 0) + int(entry.outcome["erased"])
+            mine = by_store.setdefault(str(entry.outcome.get("store", "")), {})
+            mine[step] = mine.get(step, 0) + int(entry.outcome["erased"])
             notes.update(dict.fromkeys(entry.outcome.get("notes", ())))
             without_anchors += int(entry.outcome.get("without_anchors", 0))
     scrubbed = entries.get(SCRUB)
@@ -325,6 +333,7 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
         erased=erased,
         absent=absent,
         gone=gone,
+        by_store=by_store,
         models=tuple(
             n.removeprefix("model:") for n, e in entries.items() if n.startswith("model:") and e.state == "done"
         ),
@@ -335,6 +344,19 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
         notes=tuple(notes),
         without_anchors=without_anchors,
     )
+
+
+def _by_item(units: Iterator[Unit], entries: Mapping[str, Entry]) -> dict[str, ItemSet]:
+    """The items by the weakest step of the ladder that any of their copies reached (R6)."""
+    reached: dict[str, ItemSet] = {}
+    for unit in units:
+        step = str(entries[_name(unit)].outcome["gone"])
+        reached.setdefault(step, ItemSet()).update([t.item for t in unit.targets])
+    weaker = ItemSet()
+    for step in sorted(reached):
+        reached[step] -= weaker
+        weaker |= reached[step]
+    return {step: items for step, items in reached.items() if items}
 
 
 class _Counter:

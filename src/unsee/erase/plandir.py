@@ -34,7 +34,7 @@ TARGETS = pa.schema(
         ("reason", pa.dictionary(pa.int32(), pa.string())),
     ]
 )
-"""One row a target. `item` is −1 for a copy that no book records; `reason` says why it is in."""
+"""One row a target. `item` is the one that it is a copy of, or is taken for; `reason` says why it is in."""
 
 EXAMINED = pa.schema(
     [

@@ -90,7 +90,8 @@ class Planner:
     ) -> dict[str, Any]:
         conn, found = self.conn, self.discovery
         scope = scopes.resolve(conn, orders.scope_of(conn, self.order.id))
-        papers = parties.documents(conn)
+        papers = scope.items & parties.documents(conn)
+        embedded = items.embeddings_among(conn, papers)
         subjects = items.people_in(conn, scope.items)
         by_reason = Counter(c.reason for c in found.copies)
         return {
@@ -102,7 +103,8 @@ class Planner:
             "tool": f"unsee {self.tool_version}",
             "scope": {
                 "photo": len(scope.items - papers),
-                "document": len(scope.items & papers),
+                "document": len(papers - embedded),
+                **({"embedding": len(embedded)} if embedded else {}),
                 "copy": table.num_rows,
                 **items.attribute_counts(conn, scope.items, subjects),
             },
@@ -262,7 +264,7 @@ def _found_table(discovery: Discovery, numbers: Mapping[tuple[str, str], int]) -
             pa.array([c.selector for c in copies], pa.string()),
             pa.array([c.stamp for c in copies], pa.string()),
             pa.array([c.size_bytes for c in copies], pa.int64()),
-            pa.array([-1] * len(copies), pa.int64()),
+            pa.array([c.item for c in copies], pa.int64()),
             pa.array([c.reason for c in copies], pa.string()).dictionary_encode(),
         ],
         schema=_RECORDED,

@@ -112,6 +112,8 @@ class Capability:
     best_gone: Gone
     keeps_history: bool
     limits: tuple[str, ...]
+    method: str = "erased by the store"
+    """How it erases, in a few words; the certificate prints it."""
 
 
 @runtime_checkable

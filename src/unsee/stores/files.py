@@ -62,7 +62,10 @@ class FileStore:
                         f"Overwriting was asked for, but this file system ({system}) may write elsewhere.",
                         *LIMITS,
                     )
-        return Capability(kind="files", best_gone=best, keeps_history=False, limits=limits)
+        method = (
+            "overwritten with zeros, then unlinked" if best is Gone.D3 else "unlinked; the directory reached the disk"
+        )
+        return Capability(kind="files", best_gone=best, keeps_history=False, limits=limits, method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every file, directory by directory, parents first, both by name. No directory is open while the caller works.
