@@ -207,6 +207,20 @@ def sweep(directory: int, name: bytes) -> None:
     _zero_old(directory, name)
 
 
+def sweep_object(location: str, object_name: str) -> None:
+    """`sweep` for an object by its name, and on the disk when it returns; nothing where its directory is absent.
+
+    Raises:
+        OSError: what is left cannot be removed.
+        PathEscape, StoreUnreachable: as `opened`.
+    """
+    above, name = split(object_name)
+    with beneath.directory(location, above) as directory:
+        if directory is not None:
+            sweep(directory, name)
+            os.fsync(directory)
+
+
 def left_over(location: str, object_name: str) -> bool:
     """Whether a killed replacement left something beside this file: a call of `erase` removes it."""
     above, name = split(object_name)
