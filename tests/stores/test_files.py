@@ -1,4 +1,5 @@
 import errno
+import mmap
 import os
 import shutil
 import socket
@@ -393,16 +394,27 @@ def on_place_writing_disk(tmp_path):
     return tmp_path
 
 
+@contextmanager
+def inode_of(path):
+    """Opens the inode later on, also when it was unlinked. O_PATH holds it without having it open, so nobody reads it meanwhile."""
+    held = os.open(path, os.O_PATH)
+    try:
+        yield lambda: open(f"/proc/self/fd/{held}", "rb")  # noqa: SIM115, PTH123
+    finally:
+        os.close(held)
+
+
 def test_overwriting_claims_d3_and_the_blocks_hold_zeros(on_place_writing_disk):
-    """A descriptor opened before sees the inode that was unlinked: its bytes are zeros."""
+    """The inode that was unlinked holds zeros."""
     root = on_place_writing_disk
     data = os.urandom(3_000_000)
     path = write(root / "x.jpg", data)
     store = store_at(root, overwrite=True)
     assert store.capability().best_gone is Gone.D3
-    with path.open("rb") as held:
+    with inode_of(path) as again:
         outcome = store.erase(".", [Target("x.jpg")])
-        assert held.read() == bytes(len(data))
+        with again() as file:
+            assert file.read() == bytes(len(data))
     assert (outcome.erased, outcome.gone) == (("x.jpg",), Gone.D3)
     with write(root / "y.jpg", data).open("rb") as held:
         assert store_at(root).erase(".", [Target("y.jpg")]).gone is Gone.D2
@@ -445,6 +457,26 @@ def test_a_reader_never_sees_a_half_zeroed_file(on_place_writing_disk):
         (residue, *_) = [*store_at(root).probe(".", ["x.jpg"]), None]
         assert residue is None or residue.where in {"current", ".unsee-erasing"}
     assert n > 6
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_no_zeros_are_written_under_a_reader_and_d2_is_claimed(on_place_writing_disk, mapped):
+    root = on_place_writing_disk
+    data = os.urandom(100_000)
+    write(root / "read.jpg", data)
+    write(root / "not-read.jpg", data)
+    store = store_at(root, overwrite=True)
+    with (root / "read.jpg").open("rb") as file:
+        memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        if mapped:
+            file.close()
+        done = store.erase(".", [Target("read.jpg"), Target("not-read.jpg")])
+        assert set(done.erased) == {"read.jpg", "not-read.jpg"} and done.gone is Gone.D2
+        assert memory[:] == data
+        memory.close()
+    assert not list(root.iterdir())
+    write(root / "again.jpg", data)
+    assert store.erase(".", [Target("again.jpg")]).gone is Gone.D3
 
 
 @BOTH
@@ -508,12 +540,13 @@ def test_holes_stay_holes(on_place_writing_disk):
         file.truncate(1 << 40)  # overwriting a terabyte of nothing would fill the disk
         file.seek(1 << 39)
         file.write(b"middle")
-    with (root / "sparse.bin").open("rb") as held:
+    with inode_of(root / "sparse.bin") as again:
         assert store_at(root, overwrite=True).erase(".", [Target("sparse.bin")]).erased == ("sparse.bin",)
-        assert held.read(5) == bytes(5)
-        held.seek(1 << 39)
-        assert held.read(6) == bytes(6)
-        assert os.fstat(held.fileno()).st_blocks * 512 < 1 << 20
+        with again() as file:
+            assert file.read(5) == bytes(5)
+            file.seek(1 << 39)
+            assert file.read(6) == bytes(6)
+            assert os.fstat(file.fileno()).st_blocks * 512 < 1 << 20
 
 
 MOUNTS = """\

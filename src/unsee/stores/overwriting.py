@@ -7,7 +7,9 @@ elsewhere and keep the old blocks.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,8 @@ IN_PLACE = frozenset({"ext2", "ext3", "ext4", "vfat", "msdos", "exfat"})
 _MOUNTS = Path("/proc/self/mountinfo")
 _ZEROS = bytes(1 << 20)
 _OPEN_AT_ONCE = 64
+_F_SETSIG = 10
+"""fcntl(2) on Linux; the module `fcntl` has no name for it."""
 
 
 def file_system(device: int, mounts: str | None = None) -> tuple[str, frozenset[str]] | None:
@@ -47,12 +51,30 @@ def in_place(device: int, mounts: str | None = None) -> bool:
     return found is not None and found[0] in IN_PLACE and "data=journal" not in found[1]
 
 
-def overwrite(directory: int, names: Sequence[bytes]) -> dict[bytes, OSError]:
-    """Write zeros over the data of each file and wait until they are on the disk. What failed, and how; holes stay holes.
+def claim(file: int) -> bool:
+    """Whether nobody else has the file open; from now on whoever opens it waits, until it is closed here or 45 s have passed.
+
+    By a write lease (fcntl(2), F_SETLEASE), which counts memory maps too. False as well where the file system has no leases, or
+    the file belongs to another user: not knowing is not being alone.
+    """
+    try:
+        fcntl.fcntl(file, _F_SETSIG, signal.SIGURG)  # told of a waiting reader by a signal that nobody minds
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        return False
+    return True
+
+
+def overwrite(directory: int, names: Sequence[bytes]) -> tuple[dict[bytes, OSError], set[bytes]]:
+    """Write zeros over the data of each file and wait until they are on the disk; holes stay holes.
+
+    Returns what failed, and how; and the files that somebody may have open, which are left as they are: a reader would see zeros
+    in the middle of a picture.
 
     Cost: the bytes of the files plus one flush each; 64 files are open at once, so that their flushes share the disk's queue.
     """
     failed: dict[bytes, OSError] = {}
+    read_by_others: set[bytes] = set()
     for start in range(0, len(names), _OPEN_AT_ONCE):
         files: list[tuple[bytes, int]] = []
         try:
@@ -60,7 +82,10 @@ def overwrite(directory: int, names: Sequence[bytes]) -> dict[bytes, OSError]:
                 try:
                     file = open_for_writing(directory, name)
                     files.append((name, file))
-                    zero(file)
+                    if claim(file):
+                        zero(file)
+                    else:
+                        read_by_others.add(name)
                 except OSError as error:
                     failed[name] = error
             for name, file in files:
@@ -71,7 +96,7 @@ def overwrite(directory: int, names: Sequence[bytes]) -> dict[bytes, OSError]:
         finally:
             for _, file in files:
                 os.close(file)
-    return failed
+    return failed, read_by_others
 
 
 def open_for_writing(directory: int, name: bytes) -> int:

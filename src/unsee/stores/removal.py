@@ -79,6 +79,8 @@ def remove(directory: int, wanted: Mapping[bytes, Target], *, overwrite: bool) -
 class _Removal:
     directory: int
     overwrite: bool
+    zeroed: bool = True
+    """Whether zeros could be written over each file that was to be overwritten: not under a reader."""
     waiting: int | None = None
     """Descriptor of `.unsee-erasing`, where it exists."""
     going: list[bytes] = field(default_factory=list)
@@ -188,7 +190,7 @@ class _Removal:
                 absent.append(target.selector)
             else:
                 erased.append(target.selector)
-        return Erased(tuple(erased), tuple(absent), tuple(kept), Gone.D3 if self.overwrite else Gone.D2)
+        return Erased(tuple(erased), tuple(absent), tuple(kept), Gone.D3 if self.overwrite and self.zeroed else Gone.D2)
 
     def _make_waiting(self, going: Iterable[bytes]) -> bool:
         try:
@@ -219,9 +221,10 @@ class _Removal:
             if flush:
                 _flush(self.waiting)
                 _flush(self.directory)
-            failed = overwriting.overwrite(self.waiting, names) if self.overwrite else {}
+            failed, read_by_others = overwriting.overwrite(self.waiting, names) if self.overwrite else ({}, set())
         except OSError as error:
-            failed = dict.fromkeys(names, error)
+            failed, read_by_others = dict.fromkeys(names, error), set()
+        self.zeroed = self.zeroed and not read_by_others
         for name, failure in failed.items():
             self.kept[name] = f"it waits in {WAITING}; it could not be overwritten: {why(failure)}"
         self._unlink(self.waiting, [name for name in names if name not in failed])

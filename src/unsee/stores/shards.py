@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,8 +24,6 @@ BESIDE = b".unsee-erasing."
 """Begins the names of files that a replacement writes. Format readers and shells pass over names that begin with a dot."""
 OLD = b".unsee-replaced."
 """Begins the name under which a replaced file waits for its bytes to be zeroed."""
-_F_SETSIG = 10
-"""fcntl(2) on Linux; the module `fcntl` has no name for it."""
 _COPY_BYTES = 1 << 30
 
 
@@ -137,15 +134,8 @@ def _open(directory: int, name: bytes, object_name: str, *, writing: bool) -> in
 
 @contextmanager
 def alone(file: int) -> Iterator[bool]:
-    """Whether nobody else has the file open; while the block runs, whoever opens it waits (45 s at most, then is let in).
-
-    By a write lease (fcntl(2), F_SETLEASE), which counts memory maps too. False as well where the file system has no leases, or
-    the file belongs to another user: not knowing is not being alone.
-    """
-    try:
-        fcntl.fcntl(file, _F_SETSIG, signal.SIGURG)  # told of a waiting reader by a signal that nobody minds
-        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except OSError:
+    """Whether nobody else has the file open (`overwriting.claim`); while the block runs, whoever opens it waits."""
+    if not overwriting.claim(file):
         yield False
         return
     try:
