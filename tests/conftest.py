@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import postgres
+import s3_endpoint
 from small_corpus import Corpus, build, copy_of
 
 
@@ -37,6 +38,13 @@ def server() -> Iterator[postgres.Server]:
     if postgres.programs() is None and not os.environ.get("UNSEE_REQUIRE_POSTGRES"):
         pytest.skip("no PostgreSQL server below /usr/lib/postgresql: install Debian's package postgresql")
     with postgres.running() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[s3_endpoint.Endpoint]:
+    """A real S3 endpoint, one for each process that runs tests."""
+    with s3_endpoint.running() as started:
         yield started
 
 

@@ -78,6 +78,7 @@ _BUILT_IN: Mapping[str, str] = MappingProxyType(
         "lance": "unsee.stores.lance:open_lance",
         "iceberg": "unsee.stores.iceberg:open_iceberg",
         "parquet": "unsee.stores.parquet:open_parquet",
+        "s3": "unsee.stores.s3:open_s3",
         "tar": "unsee.stores.tar:open_tar",
         "pgvector": "unsee.stores.pgvector.opening:open_pgvector",
         "usearch": "unsee.stores.vectors.store:open_usearch",

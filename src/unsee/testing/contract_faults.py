@@ -36,7 +36,8 @@ class FaultContract(ContractBase):
     ) -> None:
         """SIGKILL at every call from Python that writes; then look, resume, look again."""
         erasing, before, kept = self._before(harness, fill, tmp_path)
-        for killed in kill_everywhere(erasing, reset=erasing.reset, timeout_s=_TIMEOUT_S):
+        writes = More.of(harness).writes
+        for killed in kill_everywhere(erasing, reset=erasing.reset, watched=writes, timeout_s=_TIMEOUT_S):
             self._survives(harness, erasing, before, kept, killed)
 
     def test_a_kill_at_system_calls_loses_nothing_and_the_same_call_finishes(

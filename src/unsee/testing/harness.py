@@ -16,6 +16,7 @@ from unsee.core.errors import StoreError
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
 from unsee.stores.contract import Erased, Member, RawPart, Store, Target
+from unsee.testing.faults import WRITES
 from unsee.testing.syscalls import Failed
 
 NAMES = ("alpha.jpg", "beta.jpg", "gamma.jpg", "delta.jpg")
@@ -61,6 +62,8 @@ class More:
     which is faster, and takes the permission to write away by itself."""
     kills: int = 40
     """About so many kills, and so many faults, at system calls in the fast suite. The slow suite tries every call."""
+    writes: frozenset[str] = WRITES
+    """The calls from Python at which `erase` is killed one by one. A store behind a network adds those that send."""
     siblings: Sequence[str] = ()
     """Selectors that `put` makes members of one sample with `names[0]`, as `000123.json` is of `000123.jpg`."""
     not_while_read: str = ""
