@@ -72,7 +72,10 @@ def running() -> Iterator[Endpoint]:
         yield Endpoint(elsewhere)
         return
     keeper = subprocess.Popen(
-        [sys.executable, "-W", "ignore", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-W", "ignore", __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     assert keeper.stdin and keeper.stdout
     try:
@@ -137,7 +140,7 @@ def gate(endpoint: Endpoint) -> Iterator[Gate]:
             self._answer(said.status, dict(said.getheaders()), data)
             passed.close()
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815  # the library's names
 
         def _answer(self, status: int, headers: dict[str, str], data: bytes) -> None:
             self.send_response_only(status)
@@ -229,7 +232,7 @@ def _serve() -> None:
     sys.stdin.read()
 
 
-def _list_versions(
+def _list_versions(  # noqa: PLR0917  # moto's signature
     self: Any,
     bucket_name: str,
     delimiter: str | None = None,
@@ -273,7 +276,9 @@ def _list_versions(
     return versions, inner, [v for v in found if not isinstance(v, FakeKey)], None, None
 
 
-_AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=unsee-tests/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+_AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential=unsee-tests/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+)
 
 if __name__ == "__main__":
     _serve()

@@ -47,6 +47,8 @@ _NO_ENTRY = frozenset(
 )
 PATIENCE = 7
 """How often a throttled request is made before its error stands: about 13 seconds of waiting."""
+CONNECTING = 4
+"""How often a request is made that finds nobody, or is cut off."""
 _FIRST_WAIT_S = 0.2
 
 
@@ -82,7 +84,7 @@ def ask(place: Place, operation: str, **parameters: Any) -> dict[str, Any]:
         StoreUnreachable: no connection, no credentials, no such bucket.
         Answered: any other error of the service.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
     attempt = 0
     while True:
@@ -99,6 +101,10 @@ def ask(place: Place, operation: str, **parameters: Any) -> dict[str, Any]:
                 raise unreachable(place, Answered(code, message)) from error
             raise Answered(code, message) from error
         except (BotoCoreError, OSError) as error:
+            attempt += 1
+            if isinstance(error, HTTPClientError) and attempt < CONNECTING:
+                rest(attempt)
+                continue
             raise unreachable(place, error) from error
         return answer
 
@@ -142,7 +148,7 @@ def _client(place: Place) -> Any:
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": 3},
+        retries={"mode": "standard", "total_max_attempts": 1},  # `ask` has the patience
         max_pool_connections=place.concurrency + 2,
         connect_timeout=10,
         read_timeout=60,

@@ -145,12 +145,12 @@ def _batch(place: Place, doomed: Sequence[Version]) -> list[tuple[Version, Answe
     """
     refused: list[tuple[Version, Answered]] = []
     for attempt in range(1, PATIENCE + 1):
-        busy: list[Version] = []
-        for version, error in _try(place, doomed):
-            if error.code in THROTTLED and attempt < PATIENCE:
-                busy.append(version)
-            elif error.code not in GONE:
-                refused.append((version, error))
+        try:
+            errors = _try(place, doomed)
+        except Answered as error:  # `ask` had patience already
+            errors, attempt = [(version, error) for version in doomed], PATIENCE  # noqa: PLW2901
+        busy = [version for version, error in errors if error.code in THROTTLED and attempt < PATIENCE]
+        refused += [(v, e) for v, e in errors if e.code not in GONE and v not in busy]
         if not busy:
             break
         rest(attempt)
@@ -158,15 +158,12 @@ def _batch(place: Place, doomed: Sequence[Version]) -> list[tuple[Version, Answe
     return refused
 
 
-def _try(place: Place, doomed: Sequence[Version]) -> Iterable[tuple[Version, Answered]]:
-    try:
-        if len(doomed) == 1:
-            ask(place, "delete_object", Key=doomed[0].key, VersionId=doomed[0].version_id)
-            return ()
-        objects = [{"Key": version.key, "VersionId": version.version_id} for version in doomed]
-        said = ask(place, "delete_objects", Delete={"Objects": objects, "Quiet": True})
-    except Answered as error:
-        return [(version, error) for version in doomed]
+def _try(place: Place, doomed: Sequence[Version]) -> list[tuple[Version, Answered]]:
+    if len(doomed) == 1:
+        ask(place, "delete_object", Key=doomed[0].key, VersionId=doomed[0].version_id)
+        return []
+    objects = [{"Key": version.key, "VersionId": version.version_id} for version in doomed]
+    said = ask(place, "delete_objects", Delete={"Objects": objects, "Quiet": True})
     return _matched(doomed, said.get("Errors", ()))
 
 
