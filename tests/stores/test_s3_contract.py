@@ -8,10 +8,11 @@ import pytest
 from s3_endpoint import Endpoint
 from unsee.stores.registry import open_store
 from unsee.stores.s3.keys import key_of, name_of
+from unsee.testing.contract_faults import FaultContract
 from unsee.testing.contract_members import MembersContract
 from unsee.testing.contract_residue import ResidueContract
 from unsee.testing.faults import WRITES
-from unsee.testing.stores import StoreContract, store_id
+from unsee.testing.stores import store_id
 
 
 class S3Harness:
@@ -99,10 +100,19 @@ class LockingHarness(S3Harness):
         self.client.put_object_legal_hold(Bucket=store.place.bucket, Key=key, LegalHold={"Status": "ON"})
 
 
-class TestS3WithVersions(StoreContract):
+class TestS3WithVersions(MembersContract, ResidueContract):
     @pytest.fixture
     def harness(self, s3):
         yield from harness_of(LockingHarness(s3, versions=True))
+
+
+@pytest.mark.slow
+class TestS3UnderFaults(FaultContract):
+    """Minutes: each kill and each fault takes a bucket, a client and some hundred requests anew."""
+
+    @pytest.fixture
+    def harness(self, s3):
+        yield from harness_of(S3Harness(s3, versions=True))
 
 
 class TestS3WithoutVersions(MembersContract, ResidueContract):

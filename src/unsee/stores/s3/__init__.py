@@ -29,7 +29,7 @@ def open_s3(id: StoreId, location: str, options: Mapping[str, str]) -> Store:
     """
     if find_spec("boto3") is None:
         raise MissingExtra("s3", needed_for="Stores of kind 's3'")
-    know(options, kind="s3", known={"endpoint", "region", "profile", "concurrency", "tar"})
+    know(options, kind="s3", known={"endpoint", "region", "profile", "concurrency"})
     place = _place(location, options)
     return S3Store(id, location, place)
 

@@ -6,6 +6,7 @@ that is looked for, so that the requests are at most as many as the keys, and at
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from unsee.stores.s3.asking import NOT_OFFERED, Answered, Place, ask, chunks, un
 
 IN_ONE_GO = 2_000
 """Fewer keys than this are looked for one page after the other; more in parallel stretches."""
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,15 @@ def under(place: Place, prefix: str) -> Iterator[Version]:
 def of_keys(place: Place, keys: Collection[str], prefix: str) -> dict[str, list[Version]]:
     """Every version of these keys, which all begin with `prefix`; keys that have none are left out.
 
+    Keys beyond plain ASCII are looked for one by one: endpoints differ in where they sort them, and a key that is passed over
+    would look as if it were gone.
+
     Raises:
         as `page`.
     """
-    ordered = sorted(keys)
-    if len(ordered) <= IN_ONE_GO:
-        return _jump(place, ordered, prefix)
-    stretches = list(chunks(ordered, max(IN_ONE_GO // 2, -(-len(ordered) // place.concurrency))))
+    plain = sorted(key for key in keys if _PLAIN.fullmatch(key))
+    stretches: list[Sequence[str]] = [[key] for key in keys if not _PLAIN.fullmatch(key)]
+    stretches += chunks(plain, max(IN_ONE_GO, -(-len(plain) // place.concurrency)))
     found: dict[str, list[Version]] = {}
     with workers(place, len(stretches)) as pool:
         for some in pool.map(lambda stretch: _jump(place, stretch, prefix), stretches):
@@ -117,15 +121,13 @@ def of_keys(place: Place, keys: Collection[str], prefix: str) -> dict[str, list[
 
 def _jump(place: Place, keys: Sequence[str], prefix: str) -> dict[str, list[Version]]:
     found: dict[str, list[Version]] = {}
-    if not keys:
-        return found
     wanted = frozenset(keys)
     # A key without its last character sorts just before it: no key of interest lies between them.
     after, after_version = keys[0][:-1], ""
-    if len(keys) == 1:
-        prefix, after = keys[0], ""
+    if len(keys) == 1 or after <= prefix:
+        prefix, after = keys[0] if len(keys) == 1 else prefix, ""
     while True:
-        seen = page(place, prefix, after=after if after > prefix else "", after_version=after_version)
+        seen = page(place, prefix, after=after, after_version=after_version)
         for version in seen.versions:
             if version.key in wanted:
                 found.setdefault(version.key, []).append(version)
