@@ -72,6 +72,7 @@ def _built_in(kind: str) -> Opener:
 
 _BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
+        "arrow": "unsee.stores.arrow:open_arrow",
         "delta": "unsee.stores.delta:open_delta",
         "faiss": "unsee.stores.vectors.store:open_faiss",
         "files": "unsee.stores.files:open_files",

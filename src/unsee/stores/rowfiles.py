@@ -232,25 +232,25 @@ class RowFileStore:
                 doubtful[target.selector] = "it is listed twice, with different stamps"
         outcome = _Outcome(wanted, doubtful)
         above, name = shards.split(object_name)
-        with beneath.directory(self.location, above) as directory:
-            if directory is None:
-                return outcome.erased(Gone.D2)
-            if wanted:
-                shards.sweep(directory, name)
+        beneath.require_root(self.location)
+        if not wanted:
+            return outcome.erased(Gone.D2)
+        zeroed = False
         try:
+            with beneath.directory(self.location, above) as directory:
+                if directory is not None:
+                    shards.sweep(directory, name)
             zeroed = self._erase(object_name, outcome)
-            if wanted:
-                self.format.renew_beside(self.location, object_name)
+            self.format.renew_beside(self.location, object_name)
         except (PathEscape, StoreUnreachable):
             raise
         except FAILURES as error:
             outcome.fail(reason(error))
-            zeroed = False
         return outcome.erased(Gone.D3 if zeroed else Gone.D2)
 
     def _erase(self, object_name: str, outcome: _Outcome) -> bool:
         with shards.opened(self.location, object_name) as file:
-            if file is None or not outcome.wanted:
+            if file is None:
                 return False
             seen = shards.stamp_of(file)
             with self.format.open(file) as rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from unsee.core.errors import PathEscape, StoreError
@@ -23,7 +23,7 @@ SUMMARY = "_metadata"
 INFOS = ("dataset_info.json", "dataset_infos.json")
 CARD = "README.md"
 _LARGEST_TEXT = 16 << 20
-_SPLIT = re.compile(r"(?:^|[-._/])([A-Za-z0-9_]+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.(?:parquet|arrow)$")
+_SPLIT = re.compile(r"(?:^|[-._/])([A-Za-z0-9_]+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.parquet$")
 """`train-00000-of-00002.parquet`, as `datasets` names its files."""
 
 
@@ -37,8 +37,7 @@ def renew(location: str, object_name: str) -> None:
     above = object_name.rpartition("/")[0]
     while True:
         _renew_summary(location, above, object_name)
-        above_name = above or ROOT
-        renew_counts(location, above_name)
+        renew_counts(location, above)
         if not above:
             return
         above = above.rpartition("/")[0]
@@ -114,16 +113,23 @@ def _put(location: str, name: str, data: bytes) -> None:
 
 
 def renew_counts(
-    location: str, directory: str, count: Callable[[int], int] | None = None, suffixes: tuple[str, ...] = (".parquet",)
+    location: str,
+    directory: str,
+    files: Mapping[str, Sequence[str]] | None = None,
+    count: Callable[[int], int] | None = None,
 ) -> None:
     """Set `num_examples` of each split in `dataset_info.json`, `dataset_infos.json` and `README.md` of the directory.
 
-    A split is counted where its files are named as `datasets` names them, and only where all of them are there.
+    Args:
+        files: the files of each split, in this directory; when not given, those that are named as `datasets` names its Parquet
+            files, here or in `data`.
+        count: the rows of an open file.
     """
     present = [name for name in (*INFOS, CARD) if _is_there(location, _in(directory, name))]
     if not present:
         return
-    counts = dict(_counted(location, directory, count or _rows, suffixes))
+    listed = _by_name(location, directory) if files is None else files
+    counts = dict(_counted(location, directory, listed, count or _rows))
     if not counts:
         return
     for name in present:
@@ -157,32 +163,34 @@ def _rows(file: int) -> int:
     return sum(get(group, ft.GROUP_ROWS) for group in ft.read(file).groups)
 
 
+def _by_name(location: str, directory: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for inner in ("", "data"):
+        place = _in(directory, inner) if inner else directory
+        with suppress(PathEscape), beneath.directory(location, place or ROOT) as opened:
+            if opened is None:
+                continue
+            with os.scandir(opened) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+            for name in names:
+                if matched := _SPLIT.search(name):
+                    found.setdefault(matched[1], []).append(below(inner or ROOT, name))
+    return found
+
+
 def _counted(
-    location: str, directory: str, count: Callable[[int], int], suffixes: tuple[str, ...]
+    location: str, directory: str, files: Mapping[str, Sequence[str]], count: Callable[[int], int]
 ) -> Iterator[tuple[str, int]]:
-    """Rows of each split whose files lie in the directory or in `data` below it."""
-    found: dict[str, int] = {}
-    spoilt: set[str] = set()
-    for name in _files(location, directory):
-        matched = _SPLIT.search(name)
-        if matched is None or not name.endswith(suffixes):
-            continue
-        split = matched[1]
+    """Rows of each split all of whose files can be read."""
+    for split, names in files.items():
+        rows = 0
         try:
-            with _opened(location, name) as file:
-                found[split] = found.get(split, 0) + (count(file) if file is not None else 0)
+            for name in names:
+                with _opened(location, _in(directory, name)) as file:
+                    rows += count(file) if file is not None else 0
         except (StoreError, OSError):
-            spoilt.add(split)
-    yield from ((split, rows) for split, rows in found.items() if split not in spoilt)
-
-
-def _files(location: str, directory: str) -> Iterator[str]:
-    for place in (directory, _in(directory, "data")):
-        with suppress(PathEscape), beneath.directory(location, place) as opened:
-            if opened is not None:
-                with os.scandir(opened) as entries:
-                    names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-                yield from (below(place, name) for name in names)
+            continue
+        yield split, rows
 
 
 def _info(text: bytes, counts: dict[str, int]) -> bytes:
