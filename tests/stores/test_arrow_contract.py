@@ -57,6 +57,10 @@ class ArrowHarness:
             with pa.ipc.new_file(str(path), table.schema) as writer:
                 writer.write_table(table, max_chunksize=2)
 
+    def foreign_contents(self, store):
+        rows = {name: read(Path(store.location, name)).to_pylist() for name in self.objects}
+        return {(name, row["id"]): row["jpg"] for name, found in rows.items() for row in found}
+
     def raw_finds(self, store, marker):
         files = [p for p in Path(store.location).rglob("*") if p.is_file()]
         return [str(path) for path in files if marker in path.read_bytes()]

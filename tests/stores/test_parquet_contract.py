@@ -48,6 +48,13 @@ class ParquetHarness:
         else:
             pq.write_table(table, path, row_group_size=2, compression="none", write_page_index=True)
 
+    def foreign_contents(self, store):
+        found = {}
+        for name in self.objects:
+            for row in pl.read_parquet(Path(store.location, name), columns=["id", "jpg"]).iter_rows():
+                found[name, row[0]] = row[1]
+        return found
+
     def raw_finds(self, store, marker):
         found = []
         for path in Path(store.location).rglob("*"):
