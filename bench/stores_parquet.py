@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -148,7 +149,18 @@ def residue(root: Path, gone: Collection[int]) -> str:
     return f"{raw} in the bytes, {decoded} through a reader"
 
 
-def case(root: Path, spare: Path, stamps: Stamps, count: int, gone: list[int], goal: float, title: str) -> Table:
+@dataclass(frozen=True)
+class Corpus:
+    """The files as they were planted, and what the books hold of them."""
+
+    root: Path
+    count: int
+    stamps: Stamps
+
+
+def case(corpus: Corpus, gone: list[int], goal: float, title: str) -> Table:
+    root, count = corpus.root, corpus.count
+    spare = root.with_name("spare")
     names = {name_of(index) for index in gone}
     lines: list[Line] = []
     notes: list[str] = []
@@ -166,7 +178,7 @@ def case(root: Path, spare: Path, stamps: Stamps, count: int, gone: list[int], g
     store = open_parquet(StoreId("bench"), str(spare), {"key": "id"})
     groups = hit(spare, names)
     cool(spare)
-    lines.append(timed("unsee", partial(erase, store, stamps, names), amount=count, at_most_ratio=goal))
+    lines.append(timed("unsee", partial(erase, store, corpus.stamps, names), amount=count, at_most_ratio=goal))
     cool(spare)
     notes.append(f"{groups[0]:,} of {groups[1]:,} row groups are hit")
     notes.append(f"left of the erased after unsee: {residue(spare, gone)}; the peers leave the old files")
@@ -191,10 +203,10 @@ def run(scale: float) -> list[Table]:
     with scratch() as directory:
         root = directory / "corpus"
         plant(root, count)
-        stamps = stamps_of(open_parquet(StoreId("bench"), str(root), {"key": "id"}))
+        corpus = Corpus(root, count, stamps_of(open_parquet(StoreId("bench"), str(root), {"key": "id"})))
         for title, share, clustered, goal in CASES:
             gone = going(count, share, clustered=clustered)
-            tables.append(case(root, directory / "spare", stamps, count, gone, goal, title))
+            tables.append(case(corpus, gone, goal, title))
     return tables
 
 

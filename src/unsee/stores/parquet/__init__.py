@@ -25,6 +25,8 @@ LIMITS: tuple[str, ...] = (
     "The blocks of a replaced file hold its bytes until the file system reuses or trims them.",
     "A solid-state disk may keep old blocks that no program can address.",
     "A process that had the file open when it was replaced can read the old one until it closes it.",
+    "A program that opens a file by its name more than once while it reads (polars, pyarrow's datasets) may fail with an error "
+    "where the file was replaced in between.",
     "Encrypted files and columns are kept: this store has no keys.",
     "Copies in the caches of Hugging Face datasets, outside the store, are not seen.",
     "A row group of which all rows are erased is left out; one that loses some is held in memory while it is encoded anew.",
