@@ -8,6 +8,8 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lancedb.index import IvfFlat
 
 from unsee.core.errors import InvalidValue, StoreError
@@ -541,6 +543,22 @@ def test_manifests_that_are_not_as_manifests_are_are_refused():
     for broken in (b"", b"LANC", bytes(40), b"\xff" * 30 + (5).to_bytes(8, "little") + b"\0\0\2\0LANC"):
         with pytest.raises(Trouble):
             changed(broken, broken)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=60))
+def test_any_bytes_for_a_manifest_are_refused_or_keep_their_layout(message, head):
+    from unsee.stores.lance.tables import Trouble
+
+    size = len(message).to_bytes(4, "little")
+    file = head + size + message + len(head).to_bytes(8, "little") + b"\0\0\2\0LANC"
+    for manifest in (message, file):
+        try:
+            new = changed(manifest, manifest)
+        except Trouble:
+            continue
+        assert new.startswith(head)
+        assert new.endswith(b"LANC")
+        assert changed(new, new) == new
 
 
 def test_options_are_checked(tmp_path):

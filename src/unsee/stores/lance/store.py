@@ -29,6 +29,9 @@ LIMITS: tuple[str, ...] = (
     "Versions that no tag holds can no longer be read after an erasure, nor detached ones; those erased with are named.",
     "A tagged version keeps its number and its tag and loses the rows; it loses its indexes too.",
     "Every index of a dataset is built again when rows go; where that fails, too few rows for one, it is dropped and named.",
+    "An index that somebody else's compaction carried over may keep what it learned of rows that were deleted before; it is built "
+    "again when this store finds anything to do in the dataset.",
+    "A dataset with files that have other hard links, or with rows that wait in a log, is not erased from.",
     "A dataset with branches, a shallow clone, and the source of a shallow clone in the same store are not erased from; clones "
     "elsewhere are not seen and would lose their files.",
     "Nobody else may write to the dataset meanwhile: files of a commit in progress are swept away.",
