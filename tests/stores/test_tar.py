@@ -1,5 +1,6 @@
 """Tar shards: what every reader sees after an erasure, formats, names, links, and shards that somebody reads."""
 
+import fcntl
 import io
 import os
 import shutil
@@ -16,7 +17,7 @@ from unsee.core.ids import StoreId
 from unsee.stores import overwriting
 from unsee.stores.contract import Member, Skipped, Target
 from unsee.stores.registry import open_store
-from unsee.stores.tar import archive, compact, headers
+from unsee.stores.tar import archive, compact, headers, inplace
 
 LONG = "people/" + "x" * 120 + "/" + "y" * 90 + ".jpg"
 
@@ -368,3 +369,18 @@ def test_a_shard_that_may_not_be_written_to_is_replaced(tmp_path):
     assert store.erase("a.tar", targets(store, "0.jpg")).erased == ("0.jpg",)
     assert path.stat().st_mode & 0o777 == 0o444
     assert Path(path).read_bytes().count(b"1.jpg|") == 200
+
+
+def test_who_waits_to_open_a_shard_gets_it_between_two_pieces_and_the_rest_is_rewritten(tmp_path, monkeypatch):
+    path = tmp_path / "a.tar"
+    write(path, [f"{n}.jpg" for n in range(4)])
+    store = store_at(tmp_path)
+    asked = targets(store, "0.jpg", "1.jpg", "2.jpg")
+    monkeypatch.setattr(inplace, "BATCH_BYTES", 1)
+    leases = iter([fcntl.F_WRLCK, fcntl.F_RDLCK])  # the second is what fcntl says while somebody waits
+    monkeypatch.setattr(inplace, "lease", lambda file: next(leases))
+    inode = path.stat().st_ino
+    outcome = store.erase("a.tar", asked)
+    assert (outcome.erased, outcome.kept, outcome.absent) == (("0.jpg", "1.jpg", "2.jpg"), (), ())
+    assert path.stat().st_ino != inode
+    assert through_tarfile(path, "r") == {"3.jpg": data_of("3.jpg")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from unsee.core.errors import PathEscape
@@ -116,24 +116,25 @@ class _Work:
 
     def in_place(self) -> bool:
         """Erase where the bytes lie; False where that is not for this shard now, and it must be rewritten."""
-        try:
-            with shards.opened(self.location, self.object_name, writing=True) as file:
-                if file is None:
-                    self.absent.update(self.wanted)
-                    return True
-                if others := shards.other_names(file):
-                    self.fail(_linked(others))
-                    return True
-                with shards.alone(file) as nobody_else:
-                    if not nobody_else:
-                        return False
-                    found = resolve(file, "", self.wanted)
-                    left = inplace.erase(file, _with_voids(file, found, self.wanted))
-                if left:
-                    return False
-                self._take(found)
-        except PermissionError:  # a shard that may not be written to may be replaced where its directory may
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(shards.opened(self.location, self.object_name, writing=True))
+            except PermissionError:  # a shard that may not be written to may be replaced where its directory may
+                return False
+            if file is None:
+                self.absent.update(self.wanted)
+                return True
+            if others := shards.other_names(file):
+                self.fail(_linked(others))
+                return True
+            if not stack.enter_context(shards.alone(file)):
+                return False
+            found = resolve(file, "", self.wanted)
+            left = inplace.erase(file, _with_voids(file, found, self.wanted))
+        if left:  # somebody waits to open it: what is left goes by rewriting
+            self.erased.update(found.going)
             return False
+        self._take(found)
         if not self._writes_in_place():
             self.gone = Gone.D2
         return True

@@ -33,7 +33,7 @@ def erase(file: int, entries: Sequence[Entry]) -> list[Entry]:
     """
     left = list(entries)
     for batch in _batches(entries):
-        if fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
+        if lease(file) != fcntl.F_WRLCK:
             return left
         for entry in batch:
             _write(file, void_header(_inside(entry), HALF), entry.start)
@@ -47,6 +47,11 @@ def erase(file: int, entries: Sequence[Entry]) -> list[Entry]:
             _look_again(file, entry)
         left = left[len(batch) :]
     return left
+
+
+def lease(file: int) -> int:
+    """The lease on an open file; not F_WRLCK any more once somebody waits to open it (fcntl(2), F_GETLEASE)."""
+    return fcntl.fcntl(file, fcntl.F_GETLEASE)
 
 
 def is_zero(file: int, entry: Entry) -> bool:
