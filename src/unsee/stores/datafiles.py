@@ -207,8 +207,10 @@ def member_stamps(files: Iterable[DataFile], selectors: Sequence[str]) -> list[s
     return [member_stamp(seen[s]) if s in seen else None for s in selectors]
 
 
-def copy_without(file: DataFile, hits: Hits, target: str) -> tuple[pq.FileMetaData, dict[str, list[str]]]:
-    """Write the file without these rows to `target`, flushed; its metadata, and the stamps of the rows left out, by selector.
+def copy_without(
+    file: DataFile, hits: Hits, target: str, stamped: Collection[str]
+) -> tuple[pq.FileMetaData, dict[str, list[str]]]:
+    """Write the file without these rows to `target`, flushed; its metadata, and the stamps of the rows that are `stamped`.
 
     Names, ids and types of columns, their compression, and the metadata of the file stay. Dictionaries, statistics and indexes
     are made anew from the rows that stay. Memory: about 64 MB of rows.
@@ -219,9 +221,9 @@ def copy_without(file: DataFile, hits: Hits, target: str) -> tuple[pq.FileMetaDa
     seen: dict[str, list[str]] = {}
     with reading(file.path) as opened:
         schema = _without_dictionaries(opened.schema_arrow)
-        with _writing(target), pq.ParquetWriter(target, schema, **as_before(opened)) as writer:
+        with _writing(target), pq.ParquetWriter(target, schema, **as_before(opened, file.shape.data)) as writer:
             waiting: list[pa.RecordBatch] = []
-            for batch in _staying(file, opened, hits, seen):
+            for batch in _staying(file, opened, (hits, hits.only(stamped)), seen):
                 waiting.append(batch)
                 if sum(one.nbytes for one in waiting) >= _GROUP_BYTES:
                     writer.write_table(pa.Table.from_batches(waiting, schema))
@@ -233,24 +235,26 @@ def copy_without(file: DataFile, hits: Hits, target: str) -> tuple[pq.FileMetaDa
 
 
 def _staying(
-    file: DataFile, opened: pq.ParquetFile, hits: Hits, seen: dict[str, list[str]]
+    file: DataFile, opened: pq.ParquetFile, hits: tuple[Hits, Hits], seen: dict[str, list[str]]
 ) -> Iterator[pa.RecordBatch]:
-    """The rows that are not hit, batch by batch; the stamps of the others are noted."""
+    """The rows that are not hit, batch by batch; the stamps of the second hits are noted."""
+    every, stamped = hits
     for n in range(opened.metadata.num_row_groups):
-        group, start = hits.at.get(n, {}), 0
+        group, noted, start = every.at.get(n, {}), stamped.at.get(n, {}), 0
         if len(group) == opened.metadata.row_group(n).num_rows:
-            for name, found in stamps(file, Hits(hits.rows, {n: group})).items():
+            for name, found in stamps(file, Hits(every.rows, {n: noted})).items() if noted else ():
                 seen.setdefault(name, []).extend(found)
             continue
-        going = np.zeros(opened.metadata.row_group(n).num_rows, dtype=bool)
-        going[list(group)] = True
+        staying = np.ones(opened.metadata.row_group(n).num_rows, dtype=bool)
+        staying[list(group)] = False
         for batch in _batches(opened, _BATCH_ROWS, None, [n]):
-            mine = going[start : start + batch.num_rows]
-            if mine.any():
-                _note_stamps(file.shape, batch, start, group, seen)
-                yield batch.filter(pa.array(~mine))
-            else:
+            mine = staying[start : start + batch.num_rows]
+            if noted:
+                _note_stamps(file.shape, batch, start, noted, seen)
+            if mine.all():
                 yield batch
+            elif mine.any():
+                yield batch.filter(pa.array(mine))
             start += batch.num_rows
 
 
@@ -459,15 +463,21 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def as_before(opened: pq.ParquetFile) -> dict[str, Any]:
-    """How to write as the file was written: codecs, dictionaries, kinds of timestamps."""
+def as_before(opened: pq.ParquetFile, data: str | None = None) -> dict[str, Any]:
+    """How to write as the file was written: codecs, dictionaries, kinds of timestamps; without statistics of the `data`.
+
+    Such statistics would be whole pictures.
+    """
     meta = opened.metadata
     codecs: dict[str, str] = {}
     dictionaries: list[str] = []
+    bounded: list[str] = []
     if meta.num_row_groups:
         for n in range(meta.num_columns):
             column = meta.row_group(0).column(n)
             codecs[column.path_in_schema] = "NONE" if column.compression == "UNCOMPRESSED" else column.compression
+            if column.is_stats_set and column.path_in_schema != data:
+                bounded.append(column.path_in_schema)
             small = column.total_uncompressed_size < (1 << 20) + 16 * meta.row_group(0).num_rows
             if small and any("DICTIONARY" in one for one in column.encodings):
                 dictionaries.append(column.path_in_schema)
@@ -475,6 +485,7 @@ def as_before(opened: pq.ParquetFile) -> dict[str, Any]:
     return {
         "compression": codecs or "NONE",
         "use_dictionary": dictionaries,
+        "write_statistics": bounded,
         "use_deprecated_int96_timestamps": int96,
         "store_schema": b"ARROW:schema" in (meta.metadata or {}),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import stat_result
 from typing import Generic, TypeVar
@@ -16,6 +17,8 @@ from unsee.stores.datafiles import Hits
 
 ATTEMPTS = 5
 """How often an erasure begins again when other programs commit to the table meanwhile."""
+WORKERS = 2
+"""Files that are copied at once; Arrow decodes, filters and writes them side by side."""
 SETTLED_S = 3600.0
 """When a file of no version is no part of a commit under way, unless the option says otherwise."""
 Copy = TypeVar("Copy")
@@ -60,6 +63,10 @@ class Call:
         """Targets that are still to go."""
         return set(self.targets) - set(self.kept)
 
+    def stamped(self) -> set[str]:
+        """Targets that go only if their rows are as the plan saw them."""
+        return {selector for selector, target in self.targets.items() if target.stamp is not None}
+
     def keep_all(self, reason: str) -> None:
         """Nothing more goes."""
         for selector in self.going():
@@ -98,13 +105,17 @@ def copies(call: Call, hits: Sequence[tuple[Found, Hits]], how: Copying[Copy]) -
     stamps: dict[str, dict[str, list[str]]] = {}
     while True:
         going = call.going()
-        for found, seen in hits:
-            some = seen.only(going)
-            if found.path is not None and found.path not in written and some.at:
-                copy, noted = how.write(found, some)
-                written[found.path] = (copy, some.selectors())
-                if how.current(found.path):
-                    stamps[found.path] = noted
+        todo = [
+            (found, found.path, some)
+            for found, seen in hits
+            if found.path is not None and found.path not in written and (some := seen.only(going)).at
+        ]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            done = pool.map(how.write, [found for found, _, _ in todo], [some for _, _, some in todo])
+            for (_, path, some), (copy, noted) in zip(todo, done, strict=True):
+                written[path] = (copy, some.selectors())
+                if how.current(path):
+                    stamps[path] = noted
         together: dict[str, list[str]] = {}
         for noted in stamps.values():
             for selector, parts in noted.items():

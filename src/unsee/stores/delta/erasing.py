@@ -100,6 +100,8 @@ def _attempt(call: Call, table: str, shape: RowShape) -> bool:
     copies = rowerasure.copies(call, hits, how)
     going = call.going()
     if copies:
+        for above in sorted({os.path.dirname(found.place) for found, _ in hits}):
+            datafiles.flush(above)
         logs.note(table, copies)
         if any(path in log.active for path in copies) and logs.commit(log, _actions(log, copies)) is None:
             for copy in copies.values():
@@ -174,12 +176,11 @@ def _why_kept(call: Call, log: Log, found: Found) -> str:
 def _copy(call: Call, log: Log, shape: RowShape, found: Found, hits: Hits) -> tuple[Copy | None, dict[str, list[str]]]:
     file = data_file(log, shape, found)
     if hits.whole():
-        stamped = any(call.targets[s].stamp is not None for s in hits.selectors())
-        return None, datafiles.stamps(file, hits) if stamped and found.path in log.active else {}
+        stamped = hits.only(call.stamped())
+        return None, datafiles.stamps(file, stamped) if stamped.at and found.path in log.active else {}
     above = os.path.dirname(found.place)
     place = os.path.join(above, f"part-00000-{uuid.uuid4()}-c000{datafiles.OURS}")
-    metadata, stamps = datafiles.copy_without(file, hits, place)
-    datafiles.flush(above)
+    metadata, stamps = datafiles.copy_without(file, hits, place, call.stamped() if found.path in log.active else ())
     seen = os.stat(place)
     stats = json.dumps(statistics(metadata), ensure_ascii=False)
     return Copy(logs.path_of(log.table, place), seen.st_size, seen.st_mtime_ns // 1_000_000, stats), stamps

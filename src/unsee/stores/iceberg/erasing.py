@@ -76,7 +76,7 @@ def _metadata_of(state: State) -> str:
 def _finish_a_killed_call(state: State) -> None:
     """Sweep what a killed call left: its own copies and manifests that nothing names, and the old files of its commit."""
     above = _metadata_of(state)
-    commit, needless = _noted(above)
+    commits, needless = _noted(above)
     referred = state.referred()
     swept = [place for place in needless if place not in referred]
     for place, _ in datafiles.walk(state.place):
@@ -85,7 +85,7 @@ def _finish_a_killed_call(state: State) -> None:
         if (
             place not in referred
             and name != JOURNAL
-            and (ours or (commit and commit in name and name.endswith(".avro")))
+            and (ours or (name.endswith(".avro") and any(one in name for one in commits)))
         ):
             swept.append(place)
     datafiles.remove(swept, state.place)
@@ -107,12 +107,15 @@ def _attempt(call: Call, load: Callable[[], Table], shape: RowShape, root: str) 
     going = call.going()
     orphans = [found.place for found, seen in hits if found.path is None and seen.only(going).at]
     if copies:
-        name = uuid.uuid4()
+        for directory in sorted({os.path.dirname(found.place) for found, _ in hits}):
+            datafiles.flush(directory)
+        commits = {branch: uuid.uuid4() for branch in state.heads()}  # manifests are called after them: one each
         old = [*copies, *(path for path, entries in state.entries.items() if _names(entries, copies))]
-        _note(above, str(name), [place for path in old if (place := local(path)) is not None])
+        _note(above, list(map(str, commits.values())), [place for path in old if (place := local(path)) is not None])
         try:
-            for branch, head in state.heads().items():
-                if any(state.mentions(one, copies) for one in state.lists[head]):
+            for branch, name in commits.items():
+                head = state.heads().get(branch)
+                if head is not None and any(state.mentions(one, copies) for one in state.lists[head]):
                     history.commit(state, branch, copies, name)
                     state = tables.read(load(), shape)
         except (CommitFailedException, ValidationException):
@@ -205,12 +208,11 @@ def _copy(call: Call, state: State, found: Found, hits: Hits) -> tuple[IcebergFi
     path = found.path or ""
     file = state.data_file(found.place)
     if hits.whole() or not any(path in live for live in state.live.values()):
-        stamped = any(call.targets[s].stamp is not None for s in hits.selectors())
-        return None, datafiles.stamps(file, hits) if stamped and path in state.current() else {}
+        stamped = hits.only(call.stamped())
+        return None, datafiles.stamps(file, stamped) if stamped.at and path in state.current() else {}
     new = f"{path.rpartition('/')[0]}/{uuid.uuid4()}{datafiles.OURS}"
     place = local(new) or ""
-    metadata, stamps = datafiles.copy_without(file, hits, place)
-    datafiles.flush(os.path.dirname(place))
+    metadata, stamps = datafiles.copy_without(file, hits, place, call.stamped() if path in state.current() else ())
     return history.described(state.table, state.files[path], new, metadata, os.stat(place).st_size), stamps
 
 
@@ -237,23 +239,23 @@ def _sweep_manifests(call: Call, state: State, gone: Collection[str]) -> None:
             datafiles.remove([place], state.place)
 
 
-def _note(above: str, commit: str, needless: Sequence[str]) -> None:
+def _note(above: str, commits: Sequence[str], needless: Sequence[str]) -> None:
     temporary = os.path.join(above, ".unsee-erasing.tmp")
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"commit": commit, "needless": list(needless)}, file)
+        json.dump({"commits": commits, "needless": list(needless)}, file)
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, os.path.join(above, JOURNAL))
     datafiles.flush(above)
 
 
-def _noted(above: str) -> tuple[str, list[str]]:
+def _noted(above: str) -> tuple[list[str], list[str]]:
     try:
         with open(os.path.join(above, JOURNAL), encoding="utf-8") as file:
             noted = json.load(file)
     except FileNotFoundError:
-        return "", []
-    return str(noted["commit"]), [str(place) for place in noted["needless"]]
+        return [], []
+    return list(map(str, noted["commits"])), list(map(str, noted["needless"]))
 
 
 def _forget(above: str) -> None:
