@@ -401,6 +401,7 @@ def test_r8_no_d4_while_a_copy_of_the_ring_is_out(store: VaultStore, tmp_path: P
     assert store.erase("later", every()).gone is Gone.D4
     outcome = store.erase(SOURCE, every())
     assert (set(outcome.erased), outcome.gone) == (set(PEOPLE), Gone.D2)
+    assert ["not called D4: Copy 0" in note for note in outcome.notes] == [True]
     assert not list(Path(store.location).glob(f"{SOURCE}/*/??/*")), "so the ciphertext went as well"
     old = VaultStore(store.id, store.location, str(tmp_path / "ring.copy"), store.wrap)
     assert old.read("panel", "a1") == marked("panel", "a1"), "the copy does open what it holds"

@@ -31,6 +31,7 @@ class VaultHarness:
         ("leads-out", "alpha.jpg"),
     )
     plain = False
+    local = True
 
     def __init__(self, *, person=lambda selector: selector.encode(), overwrite=False, copied=False):
         self.person, self.overwrite, self.copied = person, overwrite, copied

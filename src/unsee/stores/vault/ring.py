@@ -205,6 +205,8 @@ class OpenRing:
             StoreError: a slot still holds its key, or is another key's.
             OSError: the disk does not confirm.
         """
+        if not wanted:
+            return
         for number, key_id in wanted:
             if number >= len(self):
                 raise StoreError(

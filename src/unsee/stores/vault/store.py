@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -118,7 +118,7 @@ class VaultStore:
             StoreError: it is not there, is larger than `limit_bytes`, was changed, cut, swapped with another, or its key is
                 destroyed or cannot be unwrapped.
         """
-        component(selector)
+        _require_name(selector)
         try:
             for life, file in layout.members(self.location, object_name, selector):
                 return self._open(life, selector, file, limit_bytes)
@@ -146,7 +146,7 @@ class VaultStore:
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
         """The salt of each member's sealing: it changes when the member is sealed again, and only then. From the headers."""
         for selector in selectors:
-            component(selector)
+            _require_name(selector)
         beneath.require_root(self.location)
         with ring.opened(self.keys) as keys:
             return [self._stamp(keys, object_name, selector) for selector in selectors]
@@ -185,14 +185,14 @@ class VaultStore:
         doubtful: dict[str, Kept] = {}
         layout.require_object(object_name)
         for target in targets:
-            component(target.selector)
+            _require_name(target.selector)
             if wanted.setdefault(target.selector, target) != target:
                 doubtful[target.selector] = Kept(target.selector, "it is listed twice, with different stamps")
         beneath.require_root(self.location)
         with ring.opened(self.keys, change=True) as keys:
             work = erasing.Erasing(self.location, object_name, keys, self.wrapper(), self.overwrite, _now())
-            done = work.run({selector: target for selector, target in wanted.items() if selector not in doubtful})
-        return Erased(done.erased, done.absent, (*done.kept, *doubtful.values()), done.gone)
+            done = work.run({s: target for s, target in wanted.items() if s not in doubtful} if doubtful else wanted)
+        return replace(done, kept=(*done.kept, *doubtful.values())) if doubtful else done
 
     def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
         """What can be read again or still: a sealed file with its keys, or a key that came back with an old ring (R7).
@@ -204,7 +204,7 @@ class VaultStore:
         """
         layout.require_object(object_name)
         for selector in selectors:
-            component(selector)
+            _require_name(selector)
         beneath.require_root(self.location)
         left: list[Residue] = []
         with ring.opened(self.keys) as keys:
@@ -325,6 +325,12 @@ def copy_name(copy: ring.RingCopy) -> str:
     """A copy of the ring in words."""
     made = datetime.fromtimestamp(copy.made_at, UTC).date().isoformat()
     return f"copy {copy.number} of the key ring, at {copy.place}, made {made}"
+
+
+def _require_name(selector: str) -> None:
+    """Raises PathEscape where a selector is no file's name. Random names need no closer look."""
+    if not (selector.isascii() and selector.isalnum()):
+        component(selector)
 
 
 def _alive(keys: OpenRing, header: Header) -> bool:
