@@ -11,6 +11,7 @@ from usearch.index import Index
 from unsee.stores.vectors.store import open_faiss, open_usearch
 from unsee.testing.stores import marked, store_id
 
+faiss.omp_set_num_threads(1)  # waiting threads spin, and the cores are shared
 DIMENSIONS = 175
 NAMES = ("11", "12", "13", "9223372036854775807")
 ESCAPES = (
