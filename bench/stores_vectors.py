@@ -2,8 +2,8 @@
 
 One million vectors of 128 float32 numbers at scale 1 (512 MB) as IDMap,Flat and IVF1024,Flat; a tenth of them as HNSW32 and in
 usearch. The peer reads the index, removes (`remove_ids`; a new graph of what remains where the library cannot), writes it beside
-and renames it, with an fsync. Ours does the same through the store, and besides: checks the stamp of each target, reads the new file
-back and compares every retained code. Residue: `remove` of usearch, which is printed too, leaves all vectors in the file.
+and renames it, with an fsync. Ours does the same through the store, and besides: checks the stamp of each target, reads the new
+file back and compares every retained code. Residue: `remove` of usearch, which is printed too, leaves all vectors in the file.
 """
 
 from __future__ import annotations

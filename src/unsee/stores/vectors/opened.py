@@ -7,9 +7,11 @@ of them is the same: which rows carry an id, their codes, their vectors.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,20 +53,27 @@ class Opened:
     @cached_property
     def labels(self) -> Labels:
         """Each id that the index holds, once, ascending."""
-        return (
-            np.unique(np.concatenate([block.labels for block in self.blocks])) if self.blocks else np.empty(0, np.int64)
-        )
+        return np.unique(self._sorted[0])
 
     @cached_property
-    def _orders(self) -> list[NDArray[np.intp]]:
-        return [np.argsort(block.labels, kind="stable") for block in self.blocks]
+    def _sorted(self) -> tuple[Labels, NDArray[np.intp], list[int]]:
+        """The ids of all rows, ascending; the number of each row, counted through all blocks; where each block ends."""
+        if not self.blocks:
+            return np.empty(0, np.int64), np.empty(0, np.intp), []
+        labels = np.concatenate([block.labels for block in self.blocks])
+        order = np.argsort(labels, kind="stable")
+        return labels[order], order, list(accumulate(len(block.labels) for block in self.blocks))
 
     def rows(self, label: int) -> Iterator[tuple[Block, int]]:
-        """Where the id lies. Cost: a binary search a block."""
-        for block, order in zip(self.blocks, self._orders, strict=True):
-            wanted = block.labels.dtype.type(label)
-            first, last = (int(np.searchsorted(block.labels, wanted, side, sorter=order)) for side in ("left", "right"))
-            yield from ((block, int(row)) for row in order[first:last])
+        """Where the id lies. Cost: a binary search, after one sorting of all ids."""
+        labels, order, ends = self._sorted
+        wanted = labels.dtype.type(label)
+        at = int(labels.searchsorted(wanted))
+        while at < len(labels) and labels[at] == wanted:
+            row = int(order[at])
+            number = bisect_right(ends, row)
+            yield self.blocks[number], row - (ends[number - 1] if number else 0)
+            at += 1
 
     def holds(self, label: int) -> bool:
         """Whether the index holds this id."""
