@@ -119,6 +119,7 @@ def test_r7_what_is_restored_is_erased_again_and_nothing_else(backed_up: Corpus)
     assert pictures(place) == stays - twins, "twins are recorded elsewhere; here nobody vouches for them"
     assert all((place / p).read_bytes() == before[p] for p in pictures(place))
     assert sum(done.erased.values()) == len(before) - len(stays) + len(twins)
+    assert not [d for d in place.rglob("*") if d.is_dir() and not any(d.iterdir())], "emptied directories went too"
     (one,) = backups.all_backups(backed_up.ws)
     assert [e.event for e in one.backup.events] == ["restored", "erased-again"]
     assert not one.backup.waits

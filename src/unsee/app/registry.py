@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from unsee.app.workspace import MODELS_STORE, Workspace
 from unsee.attest.durable import write_file
 from unsee.attest.keys import SigningKey
 from unsee.books import parties, places, retention
-from unsee.core.errors import AlreadyExists, InputError, InvalidValue
+from unsee.core.errors import AlreadyExists, InputError, InvalidValue, NotFound, StoreError, WrongState
 from unsee.core.ids import PersonId, SourceId, StoreId, slug
 from unsee.core.parties import Person, Scraped, Source, SourceKind
-from unsee.stores.contract import Capability
+from unsee.stores.contract import Capability, Compacts, Member
 from unsee.stores.registry import open_store
 
 MAX_DOCUMENT_BYTES = 256 << 20
@@ -83,6 +84,44 @@ def add_store(ws: Workspace, name: str, *, kind: str, location: str, options: Ma
                 )
         places.register_store(tx, store_id, kind, place, options)
     return store_id
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a compaction did: objects that became smaller, by how many bytes, and those that could not be rewritten and why."""
+
+    objects: int
+    freed_bytes: int
+    failed: Mapping[str, str]
+
+    def as_json(self) -> dict[str, object]:
+        """As printed."""
+        return {"objects": self.objects, "freed_bytes": self.freed_bytes, "failed": dict(self.failed)}
+
+
+def compact_store(ws: Workspace, name: str) -> Compacted:
+    """Give back the space that erasing in place left in the objects of a store.
+
+    Raises:
+        NotFound: there is no such store.
+        WrongState: it is of a kind that leaves no space behind.
+    """
+    store = ws.stores().get(StoreId(name))
+    if store is None:
+        raise NotFound("store", name)
+    if not isinstance(store, Compacts):
+        raise WrongState(f"Store {name} ({store.capability().kind}) leaves no space behind that could be given back.")
+    smaller = freed = 0
+    failed: dict[str, str] = {}
+    for object_name in dict.fromkeys(entry.object for entry in store.scan() if isinstance(entry, Member)):
+        try:
+            gained = store.compact(object_name)
+        except StoreError as error:
+            failed[object_name] = error.message
+            continue
+        smaller += gained > 0
+        freed += gained
+    return Compacted(smaller, freed, failed)
 
 
 def add_source(

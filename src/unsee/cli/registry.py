@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unsee.cli.output import as_person, command, done, open_workspace, print_json, say, table
+from unsee.cli.output import as_person, command, done, open_workspace, print_json, say, size, table
 from unsee.core.canonical import fields
 from unsee.core.ids import PersonId
 
@@ -145,6 +145,22 @@ def store_index(
         say(f"  not recorded: {place}: {reason}")
     if len(done_.failed) > 10:
         say(f"  … and {len(done_.failed) - 10:,} more")
+
+
+@store.command("compact")
+@click.argument("id")
+@command
+def store_compact(id: str, workspace: str | None, as_json: bool) -> None:
+    """Give back the space that erasing in place left: tar shards are copied without their voids."""
+    from unsee.app.registry import compact_store
+
+    result = compact_store(open_workspace(workspace), id)
+    if as_json:
+        print_json({"schema": "unsee/store-compact/1", "store": id, **result.as_json()})
+        return
+    done(f"Store {id}: {result.objects:,} objects are smaller, by {size(result.freed_bytes)}.")
+    for object_name, reason in result.failed.items():
+        say(f"  as it was: {object_name}: {reason}")
 
 
 @store.command("list")

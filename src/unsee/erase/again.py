@@ -42,6 +42,7 @@ def erase_again(conn: Connection, row: places.StoreRow, store: Store, suppressor
     members = read = 0
     erased: dict[str, int] = {}
     kept: list[tuple[str, str]] = []
+    emptied: list[str] = []
     numbers = {name: no for no, name in places.objects_of(conn, row.no).items()}
     for object_name, entries in groupby(_members(store), key=lambda entry: entry.object):
         inside = list(entries)
@@ -60,11 +61,13 @@ def erase_again(conn: Connection, row: places.StoreRow, store: Store, suppressor
             if m.selector in going or (m.sample in samples and m.selector not in vouched)
         ]
         if targets:
+            emptied.append(object_name)
             done = store.erase(object_name, targets)
             erased[done.gone.step] = erased.get(done.gone.step, 0) + len(done.erased)
             left = store.probe(object_name, [t.selector for t in targets if t.selector not in _names(done.kept)])
             kept.extend((f"{row.id}:{object_name}/{k.selector}", k.reason) for k in done.kept)
             kept.extend((f"{row.id}:{object_name}/{r.selector}", f"still found ({r.where})") for r in left)
+    store.tidy(emptied)  # the names of what is empty now may name people
     return Again(members, read, erased, tuple(kept))
 
 

@@ -217,3 +217,16 @@ def read_many(
             yield selector, store.read(object_name, selector, limit_bytes=limit_bytes)
         except StoreError as error:
             yield selector, error
+
+
+@runtime_checkable
+class Compacts(Protocol):
+    """Offered by stores whose objects keep the space of what was erased in place until it is given back."""
+
+    def compact(self, object_name: str) -> int:
+        """Give the space back; how many bytes the object became smaller. The members are as they were.
+
+        Raises:
+            PathEscape: the name leads out of the store.
+            StoreError: it could not be done; the object is as it was.
+        """
