@@ -258,7 +258,7 @@ def test_sparse_members_of_gnu_tar(tmp_path, kind):
 def test_sizes_beyond_octal_are_read_and_written():
     void = headers.void_header(1 << 40, archive.DONE)
     entry = tarfile.TarInfo.frombuf(void, "utf-8", "surrogateescape")
-    assert (entry.size, entry.type, entry.name, entry.uname, entry.mtime) == (1 << 40, b"V", "__erased__/zeroed", "", 0)
+    assert (entry.size, entry.type, entry.name, entry.uname, entry.mtime) == (1 << 40, b"D", "__erased__/zeroed", "", 0)
     assert not entry.isreg()
 
 

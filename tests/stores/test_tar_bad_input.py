@@ -61,6 +61,7 @@ NO_TARS = {
         "at byte 0",
     ),
     "a link with data": (header("0.jpg", 1000, b"1", b"1.jpg") + b"0" * 1024, "an entry without data gives a size"),
+    "a volume label with data": (header("label", 1000, b"V") + b"0" * 1024, "an entry without data gives a size"),
     "two extended headers": (header("x", 0, b"x") * 2 + header("0.jpg", 0), "a member has two extended headers"),
     "an extended header without member": (header("x", 0, b"x"), "cut off between an extended header and its member"),
     "a huge extended header": (header("x", 1 << 30, b"x") + b"0" * 9999, "an extended header of 1,073,741,824 bytes"),

@@ -29,6 +29,7 @@ _KINDS = {
     b"5": "a directory",
     b"6": "a fifo",
     b"V": "a volume label",
+    b"D": "a directory listing of an incremental backup",
     b"M": "the continuation of another volume",
     b"\0": "a directory",
 }

@@ -18,11 +18,12 @@ from unsee.stores.tar import pax
 from unsee.stores.tar.pax import Malformed, Overrides, Pieces
 
 BLOCK = 512
-VOID = b"V"
-"""Type flag of a volume label: GNU tar, libarchive, Python's `tarfile` and `webdataset` pass over it and its data."""
+VOID = b"D"
+"""Type flag of a directory listing in GNU's incremental backups: a directory with data. GNU tar, libarchive, Python's `tarfile` and
+`webdataset` all pass over that data. (A volume label, `V`, would not do: libarchive takes what lies behind it for headers.)"""
 REGULAR = frozenset({b"0", b"\0", b"7", b"S"})
 LINK = b"1"
-WITHOUT_DATA = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
+WITHOUT_DATA = frozenset({b"1", b"2", b"3", b"4", b"5", b"6", b"V"})
 MOST_EXTENDED_BYTES = 1 << 20
 """Bytes of one extended header or long name."""
 MOST_NAME_BYTES = 1 << 16
@@ -149,12 +150,12 @@ def entry_at(source: Source) -> Entry | None:
 
 
 def void_header(size: int, name: bytes) -> bytes:
-    """A header that readers pass over, together with `size` bytes behind it: no owner, no time, no rights."""
+    """A header that readers pass over, together with `size` bytes behind it: no owner, no time."""
     length = b"%011o\0" % size if size < 1 << 33 else b"\x80" + size.to_bytes(11, "big")
     block = bytearray(BLOCK)
     for at, field_ in (
         (0, name),
-        (100, b"0000000\0" * 3),
+        (100, b"0000755\0" + b"0000000\0" * 2),
         (124, length),
         (136, b"00000000000\0"),
         (148, b" " * 8),
