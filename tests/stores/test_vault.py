@@ -281,6 +281,9 @@ def test_an_index_of_an_old_backup_hides_nothing(store: VaultStore, tmp_path: Pa
     outcome = store.erase(SOURCE, every("late"))
     assert (outcome.erased, outcome.gone) == (("late",), Gone.D4)
     assert listed(store) == sorted(PEOPLE)
+    store.seal(SOURCE, [ToSeal("later", [marked(SOURCE, "later")], b"eve")])
+    shutil.copy(tmp_path / "old", path)
+    assert "later" in store.erase(SOURCE, every(*PEOPLE, "later")).erased
 
 
 def test_a_damaged_index_is_an_error_not_an_empty_object(store: VaultStore) -> None:
@@ -503,6 +506,7 @@ def test_r7_the_same_order_again_destroys_keys_that_came_back_without_their_ciph
     store.tidy([SOURCE])
     shutil.copy(tmp_path / "old-ring", store.keys)
     assert store.probe(SOURCE, ["a1"]) != ()
+    assert store.probe("panel", ["no-such"]) == (), "another object's keys are no matter of this one"
     outcome = store.erase(SOURCE, every())
     assert set(outcome.absent) == set(PEOPLE)
     assert store.probe(SOURCE, ["a1"]) == ()
