@@ -74,7 +74,7 @@ def unpacked(location: str, object_name: str) -> Iterator[RawPart | Skipped]:
         except OSError as error:
             yield Skipped(object_name, "", f"it cannot be unpacked: {why(error)}")
             return
-        yield RawPart(f"{object_name}, unpacked", pieces(source))
+        yield RawPart(f"unpacked {object_name if '/' in object_name else './' + object_name}", pieces(source))
     for reason in failed:
         yield Skipped(object_name, "", reason)
 
