@@ -121,7 +121,7 @@ def test_what_a_delete_marker_hides_is_said_and_erased(s3, client):
     store = store_at(s3, bucket)
     assert list(store.scan()) == [Skipped("a", "x.jpg", "a delete marker hides 2 versions that still hold bytes")]
     assert {v.name for v in store.history("a")} == {f"x.jpg version {v}" for v in (first, second)}
-    assert raw_places(store, [PHOTO])[PHOTO] == [f"a/x.jpg version {v}" for v in (second, first)]
+    assert raw_places(store, [PHOTO])[PHOTO] == [f"version {v} of a/x.jpg" for v in (second, first)]
     assert store.stamps("a", ["x.jpg"]) == [None]
     (left,) = store.probe("a", ["x.jpg"])
     assert first in left.where and second in left.where

@@ -2,6 +2,7 @@
 
 `keys` spells keys, `asking` makes one request, `versions` lists what lies under keys, `erasing` takes whole keys out, `reading`
 gets bytes, `bucket` says what the bucket's configuration means for erasure; `store` puts them behind the contract.
+`shards` does so for the members of tar shards, which `rewriting` writes anew in `parts`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from urllib.parse import urlsplit
 from unsee.core.errors import InvalidValue, MissingExtra
 from unsee.core.ids import StoreId
 from unsee.stores.contract import Store
-from unsee.stores.options import know
+from unsee.stores.options import know, truth
 from unsee.stores.s3.asking import CONCURRENCY, Place
+from unsee.stores.s3.shards import S3TarStore
 from unsee.stores.s3.store import S3Store
 
 MOST_CONCURRENT = 64
@@ -29,9 +31,9 @@ def open_s3(id: StoreId, location: str, options: Mapping[str, str]) -> Store:
     """
     if find_spec("boto3") is None:
         raise MissingExtra("s3", needed_for="Stores of kind 's3'")
-    know(options, kind="s3", known={"endpoint", "region", "profile", "concurrency"})
+    know(options, kind="s3", known={"endpoint", "region", "profile", "concurrency", "tar"})
     place = _place(location, options)
-    return S3Store(id, location, place)
+    return S3TarStore(id, location, place) if truth(options, "tar") else S3Store(id, location, place)
 
 
 def _place(location: str, options: Mapping[str, str]) -> Place:

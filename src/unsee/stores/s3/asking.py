@@ -89,7 +89,7 @@ def ask(place: Place, operation: str, **parameters: Any) -> dict[str, Any]:
     attempt = 0
     while True:
         try:
-            answer: dict[str, Any] = getattr(_client(place), operation)(Bucket=place.bucket, **parameters)
+            answer: dict[str, Any] = getattr(client_of(place), operation)(Bucket=place.bucket, **parameters)
         except ClientError as error:
             said = error.response.get("Error", {})
             code, message = str(said.get("Code", "")), str(said.get("Message", ""))
@@ -139,7 +139,7 @@ def chunks(things: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
 
 
 @lru_cache(maxsize=16)
-def _client(place: Place) -> Any:
+def client_of(place: Place) -> Any:
     """The connections of this process to one place, kept between requests, as making them costs more than most requests.
 
     Checksums only where S3 demands them: other endpoints refuse the newer ones.
@@ -161,4 +161,4 @@ def _client(place: Place) -> Any:
 
 
 # A child process must not speak over its parent's connections.
-os.register_at_fork(after_in_child=_client.cache_clear)
+os.register_at_fork(after_in_child=client_of.cache_clear)

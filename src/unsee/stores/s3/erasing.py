@@ -95,15 +95,19 @@ def _look_for_uploads(place: Place, prefix: str, keys: Mapping[str, _Key]) -> An
 def _abort(place: Place, keys: Mapping[str, _Key]) -> None:
     found = [upload for state in keys.values() for upload in state.uploads]
 
-    def abort(upload: Upload) -> None:
-        try:
-            ask(place, "abort_multipart_upload", Key=upload.key, UploadId=upload.upload_id)
-        except Answered as error:
-            if error.code not in GONE:
-                keys[upload.key].refused[upload.upload_id] = error
-
     with workers(place, len(found)) as pool:
-        list(pool.map(abort, found))
+        for upload, refused in zip(found, pool.map(lambda one: abort(place, one), found), strict=True):
+            if refused is not None:
+                keys[upload.key].refused[upload.upload_id] = refused
+
+
+def abort(place: Place, upload: Upload) -> Answered | None:
+    """Throw away the parts of an unfinished upload; why the service refuses, if it does."""
+    try:
+        ask(place, "abort_multipart_upload", Key=upload.key, UploadId=upload.upload_id)
+    except Answered as error:
+        return None if error.code in GONE else error
+    return None
 
 
 def _empty(place: Place, keys: Mapping[str, _Key], left: Mapping[str, Sequence[Version]]) -> None:
@@ -128,14 +132,17 @@ def _hide(place: Place, keys: Mapping[str, _Key], version: Version) -> bool:
 
 
 def _delete(place: Place, keys: Mapping[str, _Key], doomed: Sequence[Version]) -> None:
-    """Delete these versions, in batches where XML can name their keys; note which were refused."""
+    for version, error in remove(place, doomed).items():
+        keys[version.key].refused[version.version_id] = error
+
+
+def remove(place: Place, doomed: Sequence[Version]) -> dict[Version, Answered]:
+    """Delete these versions, in batches where XML can name their keys; which were refused, and why."""
     plain = [version for version in doomed if not _NOT_XML.search(version.key)]
     odd = [version for version in doomed if _NOT_XML.search(version.key)]
     jobs: list[Sequence[Version]] = [*chunks(plain, BATCH), *([version] for version in odd)]
     with workers(place, len(jobs)) as pool:
-        for refused in pool.map(lambda job: _batch(place, job), jobs):
-            for version, error in refused:
-                keys[version.key].refused[version.version_id] = error
+        return dict(pair for refused in pool.map(lambda job: _batch(place, job), jobs) for pair in refused)
 
 
 def _batch(place: Place, doomed: Sequence[Version]) -> list[tuple[Version, Answered]]:

@@ -182,7 +182,7 @@ class S3Store:
         for version in versions.under(self.place, self.place.prefix):
             if not version.marker:
                 name = "/".join(name_of(version.key.removeprefix(self.place.prefix)))
-                yield RawPart(f"{name} version {version.version_id}", self._pieces(version))
+                yield RawPart(f"version {version.version_id} of {name}", self._pieces(version))
         for upload in self._uploads(self.place.prefix):
             object_name, selector = name_of(upload.key.removeprefix(self.place.prefix))
             yield Skipped(object_name, selector, f"unfinished upload {upload.upload_id}: its parts cannot be read")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from unsee.stores.contract import Skipped
@@ -119,12 +120,17 @@ def listing(file: int, how: str, *, tell_apart: Collection[bytes] = ()) -> Listi
         tell_apart: names whose entries' bytes are to be told apart even where they are single.
     Cost: the headers and the first 4 KB of each member; a packed shard is unpacked as a whole. Where names come twice, twice.
     """
+    return listed(lambda: sources.source(file, how), tell_apart=tell_apart)
+
+
+def listed(opened: Callable[[], AbstractContextManager[Source]], *, tell_apart: Collection[bytes] = ()) -> Listing:
+    """As `listing`, from anywhere: `opened` gives the archive's bytes from their beginning, each time anew."""
     found = Listing()
-    with sources.source(file, how) as source:
+    with opened() as source:
         _gather(source, found)
     again = {name for name, held in found.by_name.items() if len(held) > 1} | (set(tell_apart) & set(found.by_name))
     if again:
-        with sources.source(file, how) as source:
+        with opened() as source:
             _tell_apart(source, found, again)
     return found
 

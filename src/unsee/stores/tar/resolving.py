@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from unsee.stores.contract import Target
@@ -40,7 +40,7 @@ def resolve(file: int, how: str, targets: Mapping[str, Target], *, by_hints: boo
     """
     if by_hints and not how and (found := _by_hints(file, targets.values())) is not None:
         return found
-    return _by_listing(file, how, targets)
+    return by_listing(lambda names: archive.listing(file, how, tell_apart=names), targets)
 
 
 def told(stamp: str) -> str:
@@ -62,9 +62,10 @@ def _by_hints(file: int, targets: Iterable[Target]) -> Resolved | None:
     return found
 
 
-def _by_listing(file: int, how: str, targets: Mapping[str, Target]) -> Resolved:
+def by_listing(list_anew: Callable[[Collection[bytes]], Listing], targets: Mapping[str, Target]) -> Resolved:
+    """The entries of the targets in a shard that is listed by `list_anew(names to tell apart)`, wherever it lies."""
     names = [selected(selector).name for selector in targets if selected(selector).digest is not None]
-    listing = archive.listing(file, how, tell_apart=names)
+    listing = list_anew(names)
     found = Resolved(listing=listing, half=[void for void in listing.voids if void.name != archive.DONE])
     going: dict[str, list[Held]] = {}
     unsure: dict[str, list[Held]] = {}
@@ -81,15 +82,14 @@ def _by_listing(file: int, how: str, targets: Mapping[str, Target]) -> Resolved:
         else:
             unsure[selector] = held
     if unsure:
-        _by_content(file, how, targets, unsure=unsure, going=going, found=found)
+        _by_content(list_anew, targets, unsure=unsure, going=going, found=found)
     _hold_back_linked(listing, going, found)
     found.going = {selector: [one.entry for one in held] for selector, held in going.items()}
     return found
 
 
 def _by_content(
-    file: int,
-    how: str,
+    list_anew: Callable[[Collection[bytes]], Listing],
     targets: Mapping[str, Target],
     *,
     unsure: Mapping[str, list[Held]],
@@ -98,7 +98,7 @@ def _by_content(
 ) -> None:
     """Stamps of members that lay in the shard several times are digests of their bytes; one of them may be left of several."""
     names = {one.entry.name for held in unsure.values() for one in held}
-    content = archive.listing(file, how, tell_apart=names).content
+    content = list_anew(names).content
     for selector, held in unsure.items():
         stamp = told(targets[selector].stamp or "")
         if same := [one for one in held if content.get(one.entry.start) == stamp]:
