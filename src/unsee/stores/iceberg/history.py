@@ -11,10 +11,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy as shallow
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import (
+    MetricModeTypes,
+    MetricsMode,
+    StatisticsCollector,
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
@@ -110,7 +114,7 @@ def described(table: Table, old: IcebergFile, path: str, metadata: pq.FileMetaDa
     try:
         statistics: dict[str, Any] = data_file_statistics_from_parquet_metadata(
             parquet_metadata=metadata,
-            stats_columns=compute_statistics_plan(schema, table.metadata.properties),
+            stats_columns=_planned(table, metadata),
             parquet_column_mapping=parquet_path_to_id_mapping(schema),
         ).to_serialized_dict()
     except KeyError:  # columns were renamed since the file was written: its readers do without bounds
@@ -127,6 +131,17 @@ def described(table: Table, old: IcebergFile, path: str, metadata: pq.FileMetaDa
         key_metadata=None,
         **statistics,
     )
+
+
+def _planned(table: Table, metadata: pq.FileMetaData) -> dict[int, StatisticsCollector]:
+    """Which columns have bounds: as the table's properties say, but those that the copy was written without, such as pictures."""
+    ids = parquet_path_to_id_mapping(table.schema())
+    first = metadata.row_group(0)
+    columns = [first.column(n) for n in range(metadata.num_columns)]
+    without = {ids[one.path_in_schema] for one in columns if not one.is_stats_set}
+    none = MetricsMode(MetricModeTypes.NONE)
+    plan = compute_statistics_plan(table.schema(), table.metadata.properties)
+    return {id: replace(one, mode=none) if id in without else one for id, one in plan.items()}
 
 
 def rewrite(state: State, copies: Copies) -> list[int]:
