@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -28,6 +29,8 @@ from unsee.stores.rows import RowShape, stamp
 
 Going: TypeAlias = "Mapping[int, np.ndarray[Any, Any]]"
 """Part to one bool a row: True for those that go. Parts that lose nothing are not in it."""
+_HASHERS = 2
+_WORTH_A_THREAD = 1 << 14
 FAILURES = (StoreError, OSError, pa.ArrowException, ValueError, MemoryError)
 """What reading a file of whatever bytes may raise."""
 
@@ -409,19 +412,16 @@ def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.nd
         if not wanted.isdisjoint(selectors):
             found[part] = [selector if selector in wanted else "" for selector in selectors]
     stamped = {selector for selector in wanted if outcome.wanted[selector].stamp is not None}
-    for part, selectors in found.items():
-        if shape.key is None:
-            changed = {s for s in selectors if s in stamped and outcome.wanted[s].stamp != s[:32]}
-        elif stamped.isdisjoint(selectors):
-            continue
-        else:
-            changed = {
-                selector
-                for batch in rows.columns(part, shape.columns())
-                for selector, view in shape.views(batch)
-                if selector in stamped and stamp(view) != outcome.wanted[selector].stamp
-            }
-        outcome.kept.update(dict.fromkeys(changed, "it changed after it was listed"))
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        for part, selectors in found.items():
+            if shape.key is None:
+                changed = {s for s in selectors if s in stamped and outcome.wanted[s].stamp != s[:32]}
+            elif stamped.isdisjoint(selectors):
+                continue
+            else:
+                seen = _stamps_of(rows, shape, part, stamped, pool)
+                changed = {selector for selector, mark in seen if mark != outcome.wanted[selector].stamp}
+            outcome.kept.update(dict.fromkeys(changed, "it changed after it was listed"))
     going: dict[int, np.ndarray[Any, Any]] = {}
     for part, selectors in found.items():
         mask = np.array([selector != "" and selector not in outcome.kept for selector in selectors], dtype=bool)
@@ -429,6 +429,25 @@ def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.nd
             going[part] = mask
             outcome.going.update(s for s, goes in zip(selectors, mask.tolist(), strict=True) if goes)
     return going
+
+
+def _stamps_of(
+    rows: RowFile, shape: RowShape, part: int, stamped: set[str], pool: ThreadPoolExecutor
+) -> Iterator[tuple[str, str]]:
+    """Stamps of these rows of one part. Pictures are hashed in other threads while the next batch is decoded."""
+    waiting: list[tuple[str, Future[str]]] = []
+    for batch in rows.columns(part, shape.columns()):
+        begun: list[tuple[str, Future[str]]] = []
+        for selector, view in shape.views(batch):
+            if selector not in stamped:
+                continue
+            if len(view) < _WORTH_A_THREAD:
+                yield selector, stamp(view)
+            else:
+                begun.append((selector, pool.submit(stamp, view)))
+        yield from ((selector, mark.result()) for selector, mark in waiting)
+        waiting = begun
+    yield from ((selector, mark.result()) for selector, mark in waiting)
 
 
 def _look_again(rows: RowFile, anew: Sequence[int], shape: RowShape, gone: set[str], retained: int) -> None:

@@ -18,7 +18,7 @@ from unsee.stores.parquet import beside, footer, rewriting
 from unsee.stores.parquet.footer import Footer, get
 from unsee.stores.rowfiles import RowFileStore
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 4 << 20
 _LARGEST_BATCH = 1 << 16
 LIMITS: tuple[str, ...] = (
     "Snapshots, backups and replicas of the file system are not seen and not touched.",
@@ -48,7 +48,7 @@ class ParquetRows:
         self.rows = [get(group, footer.GROUP_ROWS) for group in self.footer.groups]
 
     def columns(self, part: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """The columns of one row group, about 16 MB at a time."""
+        """The columns of one row group, about 4 MB at a time."""
         held = sum(get(get(chunk, footer.META), footer.PLAIN_SIZE) for chunk in footer.chunks(self.footer.groups[part]))
         size = max(1, min(_LARGEST_BATCH, _BATCH_BYTES * self.rows[part] // max(1, held)))
         yield from self.reading.iter_batches(size, row_groups=[part], columns=list(columns), use_threads=False)
