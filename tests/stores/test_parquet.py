@@ -499,6 +499,8 @@ def test_a_bad_file_is_told_and_stops_nothing_else(tmp_path, how):
     store = store_at(tmp_path)
     (told,) = skipped(store)
     assert (told.object, told.selector, bool(told.reason)) == ("a.parquet", "", True)
+    if how in {"overlap", "beyond"}:
+        assert "lie upon each other or beyond the file" in told.reason
     assert sum(m.object == "b.parquet" for m in members(store)) == 30
     (kept,) = erase(store, "a.parquet", ["photo-00012"]).kept
     assert kept.reason
