@@ -15,7 +15,7 @@ from unsee.books import items, places
 from unsee.core.ids import ItemSet
 from unsee.erase.looking import Seen, look
 from unsee.match.suppression import Suppressor
-from unsee.stores.contract import Kept, Member, Store, Target
+from unsee.stores.contract import Kept, Member, Store, Target, same_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def erase_again(conn: Connection, row: places.StoreRow, store: Store, suppressor
         members += len(inside)
         number = numbers.get(object_name)
         recorded = places.copies_in_object(conn, number) if number is not None else {}
-        fresh = [m for m in inside if m.selector not in recorded or recorded[m.selector].stamp != m.stamp]
+        fresh = [m for m in inside if m.selector not in recorded or not same_stamp(recorded[m.selector].stamp, m.stamp)]
         seen = list(look(store, fresh, workers=workers))
         read += len(seen)
         going = _going(conn, seen, recorded, suppressor)

@@ -17,7 +17,7 @@ from unsee.core.errors import StoreUnreachable
 from unsee.core.ids import ItemSet, StoreId
 from unsee.erase.looking import Seen, look
 from unsee.match.closure import Digests, find_copies
-from unsee.stores.contract import Member, Skipped, Store
+from unsee.stores.contract import Member, Skipped, Store, same_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def discover(
             if entry.sample:
                 sampled.add(row.id)
             copy = listing.copy_at(entry)
-            if copy is not None and copy.stamp == entry.stamp:
+            if copy is not None and same_stamp(copy.stamp, entry.stamp):
                 recorded += 1
                 present.add(copy.item)
                 continue

@@ -24,7 +24,7 @@ from unsee.erase.aside import AnchorFile
 from unsee.erase.journal import Entry, Journal
 from unsee.erase.plandir import PlanDirectory, Unit
 from unsee.match.suppression import Sealed, SuppressionKey, seal_digests
-from unsee.stores.contract import Member, Store
+from unsee.stores.contract import Member, Store, same_stamp, unhinted
 from unsee.stores.contract import Target as StoreTarget
 
 Progress = Callable[[str, int, int], None]
@@ -158,7 +158,7 @@ class Executor:
 
     def _appeared(self) -> Iterator[str]:
         planned = {(u.store, u.object, t.selector): t.stamp for u in self.plan.units() for t in u.targets}
-        examined = self.plan.examined()
+        examined = {(*place, unhinted(stamp)) for *place, stamp in self.plan.examined()}
         with self.books.read() as conn:
             for row in places.all_stores(conn):
                 numbers = {name: no for no, name in places.objects_of(conn, row.no).items()}
@@ -173,9 +173,9 @@ class Executor:
                         copies = places.copies_in_object(conn, no) if no is not None else {}
                         recorded = {selector: copy.stamp for selector, copy in copies.items()}
                     expected = planned.get((row.id, member.object, member.selector)) or recorded.get(member.selector)
-                    if expected == member.stamp:
+                    if same_stamp(expected, member.stamp):
                         continue
-                    if (row.id, member.object, member.selector, member.stamp) not in examined:
+                    if (row.id, member.object, member.selector, unhinted(member.stamp)) not in examined:
                         yield f"{row.id}:{member.object}/{member.selector}"
 
     def _once(

@@ -25,7 +25,7 @@ from unsee.engine.local import run_units
 from unsee.engine.outcome import Done
 from unsee.intake.opening import require_open
 from unsee.match.pictures import document
-from unsee.stores.contract import Member, Skipped, Store, read_many
+from unsee.stores.contract import Member, Skipped, Store, read_many, same_stamp
 
 AT_ONCE = 8_192
 """Members that are read together, and recorded in one transaction."""
@@ -156,7 +156,7 @@ class StoreIndex:
                     continue
                 done.members += 1
                 copy = recorded.get(entry.selector)
-                if copy is not None and copy.stamp == entry.stamp:
+                if copy is not None and same_stamp(copy.stamp, entry.stamp):
                     done.known += 1
                 elif self.origins and self._origin(entry) is None:
                     done.others += 1

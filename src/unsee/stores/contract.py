@@ -20,7 +20,8 @@ class Member:
     """One member as a listing shows it.
 
     `stamp` changes when the member's bytes are replaced (for files: size, mtime and inode; for rows: a digest of the row). It is
-    opaque to callers: equal stamps mean "not touched since", and `erase` compares them. It SHOULD stay when other members go.
+    opaque to callers: the same stamp (`same_stamp`) means "not touched since", and `erase` compares them. It SHOULD stay when other
+    members go. What follows its last `@`, where there is one, is a hint by which the store finds the member sooner.
     """
 
     object: str
@@ -30,6 +31,16 @@ class Member:
     sample: str = ""
     """What the readers of the format hand out together: members of one object with the same sample, not empty, are one (the `.jpg`
     and the `.json` of a WebDataset sample). Where one goes, the others go."""
+
+
+def unhinted(stamp: str) -> str:
+    """A stamp without its hint: what is compared."""
+    return stamp.rpartition("@")[0] if "@" in stamp else stamp
+
+
+def same_stamp(one: str | None, other: str | None) -> bool:
+    """Whether two stamps say that a member was not touched between them, wherever it lay then."""
+    return one == other or (one is not None and other is not None and unhinted(one) == unhinted(other))
 
 
 @dataclass(frozen=True, slots=True)
