@@ -50,7 +50,12 @@ class TarStore:
         """What it can do, and what it cannot."""
         with beneath.directory(self.location, ROOT) as root:
             best = Gone.D3 if root is not None and overwriting.in_place(os.fstat(root).st_dev) else Gone.D2
-        return Capability(kind="tar", best_gone=best, keeps_history=False, limits=LIMITS)
+        method = (
+            "shards written anew without the entries"
+            if self.mode == "compact"
+            else "headers made void and data zeroed in place; packed or open shards written anew without the entries"
+        )
+        return Capability(kind="tar", best_gone=best, keeps_history=False, limits=LIMITS, method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every member of every shard, in the order of the shard; then what is none.
