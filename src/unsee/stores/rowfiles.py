@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -65,6 +65,10 @@ class Format(Protocol):
         """How names of other files begin that may be of it: temporary ones of programs."""
 
     @property
+    def infixes(self) -> tuple[str, ...]:
+        """Pieces of names of such files: of those that are numbered after their ending."""
+
+    @property
     def limits(self) -> tuple[str, ...]:
         """What the store cannot do, in sentences."""
 
@@ -110,7 +114,8 @@ class RowFileStore:
 
         The file that is being listed is open while the caller works. Memory: a digest a row of one file.
         """
-        for found in shards.find(self.location, self.format.suffixes, prefixes=self.format.prefixes):
+        names = {"prefixes": self.format.prefixes, "infixes": self.format.infixes}
+        for found in shards.find(self.location, self.format.suffixes, **names):
             if isinstance(found, Skipped):
                 yield found
             else:
@@ -145,12 +150,17 @@ class RowFileStore:
                 mark = _stamp(shape, selector, view)
                 before = known.setdefault(digest, mark)
                 if before is mark:
-                    yield Member(name, selector, len(view), mark)
+                    yield Member(name, selector, len(view), mark, self.sample(selector))
                 elif before != mark:
                     other = f"another row has the key {selector!r} too, with other data; both go when it is erased"
                     yield Skipped(name, selector, other)
         if nameless:
             yield Skipped(name, "", shape.why_nameless(nameless))
+
+    def sample(self, selector: str) -> str:
+        """What readers hand out together with this member (`Member.sample`): nothing, for rows."""
+        del selector
+        return ""
 
     def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
         """The data of one row; of several with this key, the first.
@@ -273,6 +283,11 @@ class RowFileStore:
             with self.format.open(new) as rows:
                 _look_again(rows, anew, shape, outcome.going, retained)
 
+        return self._replace(object_name, write, going)
+
+    def _replace(self, object_name: str, write: Callable[[int, int], None], going: Going) -> bool:
+        """Put the new file in the place of the old one; whether zeros reached the old bytes. For stores that guard or add to it."""
+        del going
         return shards.replace(self.location, object_name, write, zero=self.zero)
 
     def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:

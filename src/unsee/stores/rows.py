@@ -163,6 +163,12 @@ class RowShape:
         return self.data
 
 
+def names_of_bytes(names: Iterable[bytes | None]) -> pa.LargeStringArray:
+    """A key column of names that need not be UTF-8: its selectors are spelled as file names are."""
+    array = pa.array(names, pa.large_binary())
+    return pa.LargeStringArray.from_buffers(len(array), array.buffers()[1], array.buffers()[2], array.buffers()[0])
+
+
 def mask(selectors: Iterable[str], going: Collection[str]) -> pa.BooleanArray:
     """True for each row whose selector is among those that go."""
     return pa.array([selector in going for selector in selectors], type=pa.bool_())

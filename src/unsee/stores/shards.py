@@ -43,8 +43,10 @@ def split(object_name: str) -> tuple[str, bytes]:
     return above or ROOT, component(last)
 
 
-def find(location: str, suffixes: Sequence[str], *, prefixes: Sequence[str] = ()) -> Iterator[str | Skipped]:
-    """The files below the root whose names end so, or begin so, in a stable order.
+def find(
+    location: str, suffixes: Sequence[str], *, prefixes: Sequence[str] = (), infixes: Sequence[str] = ()
+) -> Iterator[str | Skipped]:
+    """The files below the root whose names end so, begin so, or hold such a piece, in a stable order.
 
     Hidden names are passed over, links are never followed.
     A link, a device or a directory with such a name is `Skipped`, and so is a directory that cannot be listed.
@@ -55,6 +57,7 @@ def find(location: str, suffixes: Sequence[str], *, prefixes: Sequence[str] = ()
     beneath.require_root(location)
     endings = tuple(suffix.encode() for suffix in suffixes)
     beginnings = tuple(prefix.encode() for prefix in prefixes)
+    pieces = tuple(infix.encode() for infix in infixes)
     pending = [ROOT]
     while pending:
         object_name = pending.pop()
@@ -72,7 +75,7 @@ def find(location: str, suffixes: Sequence[str], *, prefixes: Sequence[str] = ()
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         inner.append(name)
-                    elif raw.endswith(endings) or raw.startswith(beginnings):
+                    elif raw.endswith(endings) or raw.startswith(beginnings) or any(piece in raw for piece in pieces):
                         seen = entry.stat(follow_symlinks=False)
                         place = below(object_name, name)
                         found.append(
@@ -157,17 +160,19 @@ def replace(
     *,
     zero: bool = False,
     ranges: Sequence[tuple[int, int]] | None = None,
+    last: Callable[[int], None] | None = None,
 ) -> bool:
     """Put a new file in the place of a shard: `write(old, new)` fills it from two descriptors; whether zeros reached the old bytes.
 
     Keeps mode and owner. When this returns the new file is on the disk. With `zero`, and on a file system that writes in place,
     the old file's bytes are overwritten before it is removed, and True is returned, but for a file that somebody has open.
     Where only some stretches of it must go, `ranges` (start, end) names them, and the rest is left to the file system.
+    `last(old)` is called right before the new file takes its place, and may still raise.
 
     Raises:
         OSError: the file is gone (ENOENT), the disk is full or does not confirm; the shard is as it was.
         PathEscape, StoreUnreachable: as `opened`.
-        Whatever `write` raises; the shard is as it was.
+        Whatever `write` or `last` raises; the shard is as it was.
     """
     above, name = split(object_name)
     with beneath.directory(location, above) as directory:
@@ -183,6 +188,8 @@ def replace(
             _write_beside(directory, name, old, seen, write)
             if keep:
                 os.link(name, OLD + name, src_dir_fd=directory, dst_dir_fd=directory)
+            if last is not None:
+                last(old)
             os.rename(BESIDE + name, name, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
         finally:

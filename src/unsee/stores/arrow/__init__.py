@@ -85,6 +85,7 @@ class ArrowFormat:
     suffixes: tuple[str, ...] = (".arrow", ".arrows", ".feather", ".ipc", ".arrow.incomplete")
     prefixes: tuple[str, ...] = ("tmp",)
     """What `datasets` calls the results of `map` while it makes them."""
+    infixes: tuple[str, ...] = ()
     limits: tuple[str, ...] = LIMITS
     part: str = "record batch"
 

@@ -65,6 +65,7 @@ class ParquetFormat:
     kind: str = "parquet"
     suffixes: tuple[str, ...] = (".parquet", ".parq", ".pq", ".parquet.incomplete")
     prefixes: tuple[str, ...] = ()
+    infixes: tuple[str, ...] = ()
     limits: tuple[str, ...] = LIMITS
     part: str = "row group"
 
