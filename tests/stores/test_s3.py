@@ -13,7 +13,7 @@ from unsee.stores.contract import RawPart, Skipped, Target
 from unsee.stores.registry import open_store
 from unsee.stores.s3 import asking, erasing, versions
 from unsee.stores.s3.keys import key_of, name_of
-from unsee.testing.stores import raw_places, store_id, targets_of
+from unsee.testing.stores import store_id, targets_of
 
 PHOTO = b"the photo that must go " * 9
 
@@ -114,21 +114,6 @@ def test_versions_from_each_time_of_a_bucket_go(s3, client):
     assert store.read(".", "x.jpg.not") == b"another key that begins so"
 
 
-def test_what_a_delete_marker_hides_is_said_and_erased(s3, client):
-    bucket = s3.make()
-    first, second = put(client, bucket, "c/a/x.jpg", times=2)
-    client.delete_object(Bucket=bucket, Key="c/a/x.jpg")
-    store = store_at(s3, bucket)
-    assert list(store.scan()) == [Skipped("a", "x.jpg", "a delete marker hides 2 versions that still hold bytes")]
-    assert {v.name for v in store.history("a")} == {f"x.jpg version {v}" for v in (first, second)}
-    assert raw_places(store, [PHOTO])[PHOTO] == [f"version {v} of a/x.jpg" for v in (second, first)]
-    assert store.stamps("a", ["x.jpg"]) == [None]
-    (left,) = store.probe("a", ["x.jpg"])
-    assert first in left.where and second in left.where
-    assert store.erase("a", [Target("x.jpg", "the stamp it once had")]).erased == ("x.jpg",)
-    assert under(client, bucket, "c/a/x.jpg") == ([], [], [])
-
-
 def test_a_marker_alone_is_no_photo_and_goes_too(s3, client):
     bucket = s3.make()
     client.delete_object(Bucket=bucket, Key="c/x.jpg")
@@ -161,7 +146,9 @@ def test_a_locked_older_version_is_held_and_hidden_and_the_others_go(s3, client,
         assert left == [old] and len(markers) == 1
     with pytest.raises(StoreError, match="cannot be read"):
         store.read(".", "x.jpg")
-    assert [r.selector for r in store.probe(".", ["x.jpg"])] == ["x.jpg"]
+    (hidden,) = store.scan()
+    assert hidden.selector.startswith("x.jpg\\@") and hidden.stamp == targets[0].stamp
+    assert [r.where for r in store.probe(".", [hidden.selector])] == [f"version {old}"]
 
 
 def test_when_a_hold_ends_the_same_call_finishes(s3, client, locking):

@@ -217,3 +217,47 @@ def test_an_endpoint_without_conditions_is_looked_at_just_before(s3):
 
         passing.rules.append(no_conditions)
         assert store_at(passing, bucket).erase("x.tar", [Target("a.jpg")]).erased == ("a.jpg",)
+
+
+def test_members_of_versions_that_are_not_current_are_found_and_erased(s3):
+    """A shard was written again without a photo, another one deleted: both keep it (R6)."""
+    bucket = s3.make()
+    a, b, c = ({f"{n}.jpg": n.encode() * 700} for n in "abc")
+    for key, held in (("c/x.tar", a | b), ("c/x.tar", b | c), ("c/y.tar", a)):
+        s3.client.put_object(Bucket=bucket, Key=key, Body=shard(held))
+    s3.client.delete_object(Bucket=bucket, Key="c/y.tar")
+    store = store_at(s3, bucket)
+    places = sorted((m.object.partition("@")[0], m.selector, m.object) for m in store.scan())
+    assert [place[:2] for place in places] == [
+        ("x.tar", "b.jpg"),
+        ("x.tar", "c.jpg"),
+        ("x.tar\\", "a.jpg"),
+        ("y.tar\\", "a.jpg"),
+    ]
+    for older in (places[2][2], places[3][2]):
+        assert store.read(older, "a.jpg") == a["a.jpg"]
+        targets = targets_of(store, older, ["a.jpg"])
+        assert targets[0].stamp and store.probe(older, ["a.jpg"])
+        outcome = store.erase(older, targets)
+        assert outcome.erased == ("a.jpg",) and store.probe(older, ["a.jpg"]) == ()
+        assert outcome.notes == (
+            ("Versions of shards that readers did not get were deleted as a whole, with another member.",)
+            if older.startswith("x")
+            else ()
+        )
+        assert store.erase(older, targets).absent == ("a.jpg",)
+    assert {(m.object, m.selector) for m in store.scan()} == {("x.tar", "b.jpg"), ("x.tar", "c.jpg")}
+
+
+def test_a_content_that_is_current_again_is_no_absence(s3):
+    bucket = s3.make()
+    one, other = shard({"a.jpg": b"a" * 700}), shard({"b.jpg": b"b" * 700})
+    for body in (one, other):
+        s3.client.put_object(Bucket=bucket, Key="c/x.tar", Body=body)
+    store = store_at(s3, bucket)
+    (older,) = {m.object for m in store.scan()} - {"x.tar"}
+    targets = targets_of(store, older, ["a.jpg"])
+    s3.client.put_object(Bucket=bucket, Key="c/x.tar", Body=one)
+    (kept,) = store.erase(older, targets).kept
+    assert "current again" in kept.reason
+    assert store.read("x.tar", "a.jpg") == b"a" * 700

@@ -8,10 +8,16 @@ from typing import Any
 from unsee.core.errors import StoreUnreachable
 from unsee.stores.s3.asking import NOT_OFFERED, Answered, Place, ask
 
+METHOD = "every version and delete marker deleted by id"
+"""How members are erased, for the certificate."""
 ALWAYS: tuple[str, ...] = (
     "The provider's own replicas, caches and disks are out of reach (D5): a version that no request finds is called gone from all "
     "versions (D2).",
     "Copies of keys in other buckets, and copies that a content delivery network keeps, are not seen.",
+    "Versions are compared by ETag and size: equal pictures that were uploaded in other parts, or under encryption that changes "
+    "the ETag, are members of their own.",
+    "Where the current version of a key goes and older ones of other content stay, a delete marker is put over the key: no older "
+    "version takes its place.",
     "The parts of unfinished uploads cannot be read, only aborted; a part on its way while its upload is aborted may stay until "
     "the next call.",
     "Access logs and audit trails keep the names of keys.",
@@ -74,6 +80,18 @@ def locks(place: Place) -> bool:
         return bool(_lock(ask(place, "get_object_lock_configuration")))
     except Answered as error:
         return error.code not in _NONE_SET | NOT_OFFERED
+
+
+def suspended(place: Place) -> bool:
+    """Whether the bucket, which kept versions once, keeps none of what is written now. True where that cannot be seen.
+
+    Raises:
+        StoreUnreachable: as `ask`.
+    """
+    try:
+        return bool(ask(place, "get_bucket_versioning").get("Status") != "Enabled")
+    except Answered:
+        return True
 
 
 def _versioning(said: Mapping[str, Any]) -> list[str]:

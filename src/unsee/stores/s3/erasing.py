@@ -1,8 +1,9 @@
-"""Takes keys out of a bucket: every version, every delete marker, every unfinished upload; then looks again.
+"""Takes contents out of a bucket: every version that holds one, each by its id, and every unfinished upload; then looks again.
 
-Order, so that a call that is killed anywhere can be repeated: uploads, then all but the current version of each key, then the
-current one. While that one stands it carries the stamp that the plan saw; were it the first to go, an older one would take its
-place and look like something that somebody wrote since.
+What is to go under a key is told by content (ETag and size) and not by version: so a call that is killed anywhere can be repeated,
+and finds what the plan saw while one version of it is left. Order: uploads, then all but the current version of each key, then
+the current one. Delete markers go with the last version under a key. Where others stay, a marker is put over the key before its
+current version goes, or an older one would be what readers get.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from unsee.core.evidence import Gone
 from unsee.stores.contract import Erased, Kept, Target
-from unsee.stores.s3 import versions
+from unsee.stores.s3 import bucket, versions
 from unsee.stores.s3.asking import GONE, NOT_OFFERED, PATIENCE, THROTTLED, Answered, Place, ask, chunks, rest, workers
 from unsee.stores.s3.versions import Upload, Version
 
@@ -28,20 +29,78 @@ _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that a batch, which is XML 1.0, cannot name (a carriage return would be read back as a line feed)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A target under a key."""
+
+    target: Target
+    content: str
+    """Which content its selector names; empty for the current one, whatever it is."""
+
+
 @dataclass(slots=True)
 class _Key:
     """What is known of one key while it is erased."""
 
-    target: Target
+    wanted: Sequence[Wanted]
     seen: list[Version] = field(default_factory=list)
     """What lay under it when the call came, by version."""
+    going: dict[Wanted, str] = field(default_factory=dict)
+    """The content that each target means."""
+    kept: dict[Wanted, str] = field(default_factory=dict)
+    """Why a target is left as it is."""
     uploads: list[Upload] = field(default_factory=list)
     refused: dict[str, Answered] = field(default_factory=dict)
     """Why a version or an upload could not be deleted, by its id."""
+    tried: set[str] = field(default_factory=set)
+    """Versions whose deletion was asked for."""
+    hidden: bool = False
+    """A delete marker was put over what stays."""
+
+    def resolve(self) -> None:
+        """Settle what each target means."""
+        current = current_of(self.seen)
+        hidden = current is None and any(not version.marker for version in self.seen)
+        for one in self.wanted:
+            stamp = one.target.stamp
+            if one.content and stamp not in {None, one.content}:
+                self.kept[one] = "it is named by one content and its stamp by another"
+            elif not one.content and stamp is None and hidden:
+                self.kept[one] = (
+                    "a delete marker hides what lies under the key: name what is meant by its content, as a scan does"
+                )
+            elif not one.content and stamp is not None and current is not None and current.content != stamp:
+                self.kept[one] = "it was written again since it was recorded: the current version is another"
+            else:
+                self.going[one] = one.content or stamp or (current.content if current else "")
+
+    def doomed(self, found: Iterable[Version]) -> list[Version]:
+        """What of these versions goes: what holds a content that goes, and the markers where nothing else is left."""
+        found = list(found)
+        staying = self.staying(found)
+        return [version for version in found if version not in staying and not (version.marker and staying)]
+
+    def staying(self, found: Iterable[Version]) -> list[Version]:
+        """Versions of other contents. Where a target has no stamp, what is written meanwhile is no other content."""
+        contents = set(self.going.values())
+        follows = any(not one.content and one.target.stamp is None for one in self.going)
+        known = {version.version_id for version in self.seen}
+        return [
+            version
+            for version in found
+            if not version.marker
+            and version.content not in contents
+            and not (follows and version.version_id not in known)
+        ]
 
 
-def erase(place: Place, prefix: str, targets: Mapping[str, Target]) -> Erased:
-    """Erase whole keys, all of which begin with `prefix`.
+def current_of(found: Iterable[Version]) -> Version | None:
+    """The version that readers get, if there is one."""
+    return next((version for version in found if version.current and not version.marker), None)
+
+
+def erase(place: Place, prefix: str, targets: Mapping[str, Sequence[Wanted]]) -> Erased:
+    """Erase what is wanted under these keys, all of which begin with `prefix`.
 
     Raises:
         StoreUnreachable: the bucket cannot be reached; the same call finishes when it can.
@@ -49,35 +108,27 @@ def erase(place: Place, prefix: str, targets: Mapping[str, Target]) -> Erased:
     """
     if not targets:
         return Erased((), (), (), Gone.D2)
-    keys = {key: _Key(target) for key, target in targets.items()}
+    keys = {key: _Key(wanted) for key, wanted in targets.items()}
     unseen = _look_for_uploads(place, prefix, keys)
     for key, found in versions.of_keys(place, keys, prefix).items():
         keys[key].seen = found
-    kept = {key: reason for key, state in keys.items() if (reason := _changed(state))}
-    going = {key: state for key, state in keys.items() if key not in kept}
+    for state in keys.values():
+        state.resolve()
+    going = {key: state for key, state in keys.items() if state.going}
     _abort(place, going)
-    left: dict[str, list[Version]] = {key: state.seen for key, state in going.items()}
+    left = {key: state.seen for key, state in going.items()}
     for _ in range(ROUNDS):
         _empty(place, going, left)
         left = versions.of_keys(place, going, prefix)
         left = {key: found for key, found in left.items() if _goes_on(going[key], found)}
         if not left:
             break
-    return _outcome(place, prefix, keys, kept, unseen)
-
-
-def _changed(state: _Key) -> str:
-    current = next((version for version in state.seen if version.current and not version.marker), None)
-    if state.target.stamp is None or current is None or current.stamp == state.target.stamp:
-        return ""
-    return "it was written again since it was recorded: the current version is another"
+    return _outcome(place, prefix, keys, unseen)
 
 
 def _goes_on(state: _Key, found: Sequence[Version]) -> bool:
-    """Whether there is something that this call may delete and has not tried: without a stamp, also what was written meanwhile."""
-    known = {version.version_id for version in state.seen}
-    fresh = [v for v in found if v.version_id not in known and (v.marker or state.target.stamp is None)]
-    return bool(fresh) and not state.refused
+    """Whether there is something that this call may delete and has not tried."""
+    return not state.refused and any(version.version_id not in state.tried for version in state.doomed(found))
 
 
 def _look_for_uploads(place: Place, prefix: str, keys: Mapping[str, _Key]) -> Answered | None:
@@ -111,27 +162,64 @@ def abort(place: Place, upload: Upload) -> Answered | None:
 
 
 def _empty(place: Place, keys: Mapping[str, _Key], left: Mapping[str, Sequence[Version]]) -> None:
-    """Delete what is left under the keys, what is current last."""
-    older = [version for found in left.values() for version in found if not version.current]
-    _delete(place, keys, older)
-    # Where an older version stays, a marker must hide it, or it would be the photo that readers get.
-    staying = {key for key in left if keys[key].refused.keys() & {version.version_id for version in left[key]}}
-    last = [v for found in left.values() for v in found if v.current and not (v.marker and v.key in staying)]
-    replaced = {version.key for version in last if version.key in staying and _hide(place, keys, version)}
-    _delete(place, keys, [version for version in last if version.key not in replaced])
+    """Delete what goes of what is left under the keys, what is current last."""
+    doomed = {key: keys[key].doomed(found) for key, found in left.items()}
+    _delete(place, keys, [version for found in doomed.values() for version in found if not version.current])
+    last: list[Version] = []
+    beneath: dict[Version, list[Version]] = {}
+    for key, found in doomed.items():
+        refused = [version for version in found if version.version_id in keys[key].refused]
+        staying = keys[key].staying(left[key]) + refused
+        for version in found:
+            if version.current and staying and not version.marker:
+                beneath[version] = staying
+            elif version.current and not staying:
+                last.append(version)
+    _delete(place, keys, [*last, *_hidden(place, keys, beneath)])
 
 
-def _hide(place: Place, keys: Mapping[str, _Key], version: Version) -> bool:
-    """Put a delete marker over a key; whether it took the place of this version (where versioning is suspended)."""
-    try:
-        said = ask(place, "delete_object", Key=version.key)
-    except Answered as error:
-        keys[version.key].refused["a marker to hide it"] = error
-        return False
-    return bool(version.version_id == said.get("VersionId", "null"))
+def _hidden(place: Place, keys: Mapping[str, _Key], beneath: Mapping[Version, Sequence[Version]]) -> list[Version]:
+    """Put delete markers over keys under whose current version others stay; those versions that may go now.
+
+    Cost: a request a key, and a HEAD where the bucket has locks.
+    """
+    if not beneath:
+        return []
+    locks = locks_of(place, list(beneath)) if bucket.locks(place) else {}
+    suspended = any(old.version_id == "null" for staying in beneath.values() for old in staying) and bucket.suspended(
+        place
+    )
+
+    def hide(version: Version) -> Answered | bool:
+        if lock := locks.get((version.key, version.version_id)):
+            return Answered("ObjectLocked", lock)
+        if suspended and any(old.version_id == "null" for old in beneath[version]):
+            return Answered(
+                "VersioningSuspended", "a delete marker over it would take away the version null, which stays"
+            )
+        try:
+            said = ask(place, "delete_object", Key=version.key)
+        except Answered as error:
+            return error
+        # Where versioning is suspended, the marker takes the place of a current version null.
+        return bool(version.version_id == said.get("VersionId", "null"))
+
+    free: list[Version] = []
+    with workers(place, len(beneath)) as pool:
+        for version, said in zip(beneath, pool.map(hide, beneath), strict=True):
+            state = keys[version.key]
+            if isinstance(said, Answered):
+                state.refused[version.version_id] = said
+                continue
+            state.hidden = True
+            if not said:
+                free.append(version)
+    return free
 
 
 def _delete(place: Place, keys: Mapping[str, _Key], doomed: Sequence[Version]) -> None:
+    for version in doomed:
+        keys[version.key].tried.add(version.version_id)
     for version, error in remove(place, doomed).items():
         keys[version.key].refused[version.version_id] = error
 
@@ -189,11 +277,9 @@ def _matched(doomed: Sequence[Version], errors: Iterable[Mapping[str, Any]]) -> 
     return list(found.values())
 
 
-def _outcome(
-    place: Place, prefix: str, keys: Mapping[str, _Key], changed: Mapping[str, str], unseen: Answered | None
-) -> Erased:
-    """Look again, and say of each key what became of it."""
-    going = {key: _Key(state.target) for key, state in keys.items() if key not in changed}
+def _outcome(place: Place, prefix: str, keys: Mapping[str, _Key], unseen: Answered | None) -> Erased:
+    """Look again, and say of each target what became of it."""
+    going = {key: _Key(state.wanted) for key, state in keys.items() if state.going}
     left = versions.of_keys(place, going, prefix)
     unseen = _look_for_uploads(place, prefix, going) or unseen if going else unseen
     locks = locks_of(place, [v for key, found in left.items() for v in found if v.version_id in keys[key].refused])
@@ -201,23 +287,44 @@ def _outcome(
     absent: list[str] = []
     kept: list[Kept] = []
     for key, state in keys.items():
-        selector = state.target.selector
-        held_bytes = bool(state.uploads) or any(not version.marker for version in state.seen)
-        if key in changed:
-            kept.append(Kept(selector, changed[key]))
-        elif key in left or going[key].uploads:
-            kept.append(_kept(state, left.get(key, []), going[key].uploads, locks))
-        elif unseen:
-            kept.append(Kept(selector, f"all its versions are gone, but unfinished uploads cannot be listed: {unseen}"))
-        else:
-            (erased if held_bytes else absent).append(selector)
-    return Erased(tuple(erased), tuple(absent), tuple(kept), Gone.D2)
+        kept += [Kept(one.target.selector, reason) for one, reason in state.kept.items()]
+        for one, content in state.going.items():
+            selector = one.target.selector
+            here = _of_target(state, one, content, left.get(key, []))
+            if here or going[key].uploads:
+                kept.append(_kept(state, one, here, going[key].uploads, locks))
+            elif unseen:
+                reason = f"all its versions are gone, but unfinished uploads cannot be listed: {unseen}"
+                kept.append(Kept(selector, reason))
+            else:
+                there = bool(state.uploads) or any(v.content == content and not v.marker for v in state.seen)
+                (erased if there else absent).append(selector)
+    covered = sum(state.hidden for state in keys.values())
+    notes = [f"A delete marker was put over {covered:,} keys under which older versions stay."] if covered else []
+    return Erased(tuple(erased), tuple(absent), tuple(kept), Gone.D2, tuple(notes))
+
+
+def _of_target(state: _Key, one: Wanted, content: str, left: Sequence[Version]) -> list[Version]:
+    """What is left that keeps this target from being done."""
+    doomed = state.doomed(left)
+    known = {version.version_id for version in state.seen}
+    return [
+        version
+        for version in left
+        if (version in doomed and (version.marker or version.content == content or version.version_id not in known))
+        # By its own name a key is not gone while readers get something under it.
+        or (not one.content and version.current and not version.marker and version.version_id not in known)
+    ]
 
 
 def _kept(
-    state: _Key, left: Sequence[Version], unfinished: Sequence[Upload], locks: Mapping[tuple[str, str], str]
+    state: _Key,
+    one: Wanted,
+    left: Sequence[Version],
+    unfinished: Sequence[Upload],
+    locks: Mapping[tuple[str, str], str],
 ) -> Kept:
-    """The reasons why something of a key is left."""
+    """The reasons why something of a target is left."""
     reasons: list[str] = []
     held = True
     known = {version.version_id for version in state.seen}
@@ -239,9 +346,11 @@ def _kept(
         held = False
         refused = state.refused.get(upload.upload_id)
         reasons.append(f"an unfinished upload of it stays: {refused or 'it was begun while it was erased'}")
-    if left and (removed := len(known - {version.version_id for version in left})):
+    if left and (removed := len((known & state.tried) - {version.version_id for version in left})):
         reasons.append(f"{removed} other {'entry' if removed == 1 else 'entries'} under the key went")
-    return Kept(state.target.selector, "; ".join(reasons), held)
+    if state.hidden:
+        reasons.append("a delete marker hides what stays")
+    return Kept(one.target.selector, "; ".join(reasons), held)
 
 
 def locks_of(place: Place, refused: Sequence[Version]) -> dict[tuple[str, str], str]:

@@ -4,14 +4,20 @@ A key is any Unicode text: it may hold `..`, control characters, doubled slashes
 spelled as `unsee.stores.names` spells file names; three stretches that no path can hold have spellings of their own that are nobody
 else's: `\_` for nothing at all, `\.` for one dot and `\..` for two. Every key below the prefix has one name, and no name leads to
 a key outside of it: a key is text, and nothing in it climbs.
+
+What lies under a key besides its current content is a member of its own: the key's selector, `\@`, and the content's ETag and size
+(`x.jpg\@5d41402abc4b2a76b9719d911017c592-5`). No ordinary key is spelled so, since a backslash in one is doubled.
 """
 
 from __future__ import annotations
+
+import re
 
 from unsee.core.errors import PathEscape
 from unsee.stores.names import ROOT, spell, unspell
 
 _SPECIAL = {"": "\\_", ".": "\\.", "..": "\\.."}
+_CONTENT = re.compile(r"((?:[^\\]|\\\\|\\x[0-9a-f]{2}|\\_|\\\.{1,2})*)\\@(.+)", re.DOTALL)
 _BACK = {spelled: part for part, spelled in _SPECIAL.items()}
 
 
@@ -24,6 +30,17 @@ def name_of(key: str) -> tuple[str, str]:
 def object_of(above: str) -> str:
     """The object that holds the keys `above/…`."""
     return "/".join(_spell(part) for part in above.split("/"))
+
+
+def with_content(selector: str, content: str) -> str:
+    """The selector of what lies under a key besides its current content."""
+    return f"{selector}\\@{content}"
+
+
+def split_content(selector: str) -> tuple[str, str]:
+    """A key's own selector, and which content under it is named; empty for the current one."""
+    found = _CONTENT.fullmatch(selector)
+    return (found[1], found[2]) if found else (selector, "")
 
 
 def key_of(object_name: str, selector: str) -> str:

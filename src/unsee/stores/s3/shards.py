@@ -1,4 +1,7 @@
-"""Tar shards under keys of a bucket: each key that ends in `.tar` is an object, each regular file in it a member."""
+"""Tar shards under keys of a bucket: each key that ends in `.tar` is an object, each regular file in it a member.
+
+So is each other content under such a key, older or hidden by a delete marker: an object named as `keys` names contents.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member,
 from unsee.stores.names import ROOT, spell
 from unsee.stores.s3 import bucket, erasing, reading, rewriting, versions
 from unsee.stores.s3.asking import Answered, Place
-from unsee.stores.s3.keys import key_of
+from unsee.stores.s3.keys import key_of, split_content
 from unsee.stores.s3.store import S3Store
 from unsee.stores.s3.versions import Version
 from unsee.stores.tar import archive, resolving
@@ -26,10 +29,12 @@ from unsee.stores.tar.spelling import sample_of, selected
 SUFFIX = ".tar"
 WINDOW = 16 << 10
 """Bytes of one ranged request while headers are read: a header and what a stamp depends on. Small shards are read at once."""
+METHOD = "shards written anew without the members, versions that held them deleted by id"
+"""How members are erased, for the certificate."""
 LIMITS: tuple[str, ...] = (
     "Keys that do not end in .tar are not looked at: register the prefix a second time, without tar, for them.",
     "A shard that is rewritten has a new ETag, and loses its access control list.",
-    "Older versions of a shard that hold what is erased are deleted as a whole: the history of its other members goes with them.",
+    "Versions of a shard that are not current and hold what is erased are deleted as a whole, with their other members.",
     "Indexes beside shards are not changed.",
 )
 
@@ -64,11 +69,20 @@ class RangeSource:
 
 @dataclass(slots=True)
 class _Shard:
-    """What lies under one key."""
+    """What lies under one key, or of it the versions with one content."""
 
     key: str
+    content: str = ""
     current: Version | None = None
+    """None where a content is named: what is current goes by the name of the key."""
     older: list[Version] = field(default_factory=list)
+    again: bool = False
+    """The content that is named is the current one."""
+
+    @property
+    def shown(self) -> Version | None:
+        """The version whose members are those of the object."""
+        return self.older[0] if self.content and self.older else self.current
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +96,39 @@ class S3TarStore:
     def capability(self) -> Capability:
         """What it can do, and what it cannot; the bucket is asked for its configuration."""
         found, keeps = bucket.limits(self.place)
-        return Capability(kind="s3", best_gone=Gone.D2, keeps_history=keeps, limits=(*bucket.ALWAYS, *LIMITS, *found))
+        limits = (*bucket.ALWAYS, *LIMITS, *found)
+        return Capability(kind="s3", best_gone=Gone.D2, keeps_history=keeps, limits=limits, method=METHOD)
 
     def scan(self) -> Iterator[Member | Skipped]:
-        """Every member of every shard, by key; then what is none.
+        """Every member of every shard, by key, then what is none; so too of each other content under the key.
+
+        What the current version holds as well is listed there alone: `erase` takes it from all versions.
 
         Cost: a ranged request for a header or a few, 16 KB each, not the shard.
         """
+        above, current = "", frozenset[tuple[str, str]]()
         for found in self._keys().scan():
-            if not found.selector.endswith(SUFFIX):
+            if not split_content(found.selector)[0].endswith(SUFFIX):
                 continue
             name = found.selector if found.object == ROOT else f"{found.object}/{found.selector}"
-            if isinstance(found, Skipped):
-                yield Skipped(name, "", found.reason)
-                continue
-            shard = self._shard(name)
-            if shard.current is None:
+            shown = self._shard(name).shown
+            if shown is None:
                 continue
             try:
-                listing = self._listing(shard.current)
+                listing = self._listing(shown)
             except Answered as error:
                 yield Skipped(name, "", f"it cannot be read: {error}")
                 continue
-            for selector, held in listing.members():
-                stamp = selected(selector).digest or held[-1].digest
-                sample = spell(sample_of(held[-1].entry.name))
-                yield Member(name, selector, held[-1].holder.size, stamp, sample)
+            members = [(selector, held[-1]) for selector, held in listing.members()]
+            if above != shown.key:
+                above, current = shown.key, frozenset[tuple[str, str]]()
+            for selector, held in members:
+                if (selector, held.digest) in current:
+                    continue
+                stamp = selected(selector).digest or held.digest
+                yield Member(name, selector, held.holder.size, stamp, spell(sample_of(held.entry.name)))
+            if shown.current:
+                current = frozenset((selector, held.digest) for selector, held in members)
             yield from archive.skip_reasons(name, listing)
 
     def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
@@ -132,18 +153,18 @@ class S3TarStore:
             StoreUnreachable: the bucket cannot be reached.
         """
         wanted = {selector: selected(selector) for selector in selectors}
-        current = self._shard(object_name).current
+        shown = self._shard(object_name).shown
         names = [one.name for one in wanted.values() if one.digest]
         why: Answered | str = "there is no such member"
         try:
-            listing = self._listing(current, names) if current else Listing()
+            listing = self._listing(shown, names) if shown else Listing()
         except Answered as error:
             listing, why = Listing(), error
         if listing.broken is not None:
             why = f"it was not found, and the shard cannot be read to its end: {listing.broken}"
         for selector, one in wanted.items():
             held = listing.find(one)
-            if current is None or not held:
+            if shown is None or not held:
                 yield selector, self._unreadable(object_name, selector, why)
                 continue
             entry = held[-1].holder
@@ -151,8 +172,7 @@ class S3TarStore:
                 yield selector, self._unreadable(object_name, selector, f"it is larger than {limit_bytes:,} bytes")
                 continue
             try:
-                version = current.version_id
-                stored = reading.get(self.place, current.key, entry.data, entry.stored, VersionId=version)
+                stored = reading.get(self.place, shown.key, entry.data, entry.stored, VersionId=shown.version_id)
                 yield selector, archive.unfolded(entry, stored)
             except (Answered, Broken) as error:
                 yield selector, self._unreadable(object_name, selector, error)
@@ -160,11 +180,11 @@ class S3TarStore:
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
         """The present stamp of each member: a digest of its headers and first bytes, or of all where names come twice."""
         wanted = [selected(selector) for selector in selectors]
-        shard = self._shard(object_name)
-        if shard.current is None:
+        shown = self._shard(object_name).shown
+        if shown is None:
             return [None] * len(wanted)
         try:
-            listing = self._listing(shard.current, [one.name for one in wanted if one.digest])
+            listing = self._listing(shown, [one.name for one in wanted if one.digest])
         except Answered as error:
             raise self._unreadable(object_name, "", error) from error
         found = [(one, listing.find(one)) for one in wanted]
@@ -172,6 +192,8 @@ class S3TarStore:
 
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
         """Write the shard anew without the members, then delete every older version that holds one of them.
+
+        Where the object is a content that is not current, its versions are deleted as a whole.
 
         The service copies what stays; only stretches too short for a part pass through this machine. The new object takes the
         old one's place at once and only if nobody wrote meanwhile. A killed call leaves an unfinished upload, or older versions:
@@ -186,19 +208,22 @@ class S3TarStore:
             if wanted.setdefault(target.selector, target) != target:
                 kept[target.selector] = Kept(target.selector, "it is listed twice, with different stamps")
         wanted = {selector: target for selector, target in wanted.items() if selector not in kept}
-        shard = self._shard(object_name)
         if not wanted:
             return Erased((), (), tuple(kept.values()), Gone.D2)
+        notes: list[str] = []
         try:
-            done = self._erase(shard, wanted, kept)
+            done = self._erase(self._shard(object_name), wanted, kept, notes)
         except (Answered, Broken) as error:
             reason = f"the shard cannot be rewritten: {error}"
             return Erased((), (), tuple(kept.get(s, Kept(s, reason)) for s in {**wanted, **kept}), Gone.D2)
         absent = tuple(selector for selector in wanted if selector not in done and selector not in kept)
-        return Erased(tuple(s for s in wanted if s in done and s not in kept), absent, tuple(kept.values()), Gone.D2)
+        erased = tuple(selector for selector in wanted if selector in done and selector not in kept)
+        return Erased(erased, absent, tuple(kept.values()), Gone.D2, tuple(notes))
 
-    def _erase(self, shard: _Shard, wanted: Mapping[str, Target], kept: dict[str, Kept]) -> set[str]:
+    def _erase(self, shard: _Shard, wanted: Mapping[str, Target], kept: dict[str, Kept], notes: list[str]) -> set[str]:
         """What was there and is gone; reasons go to `kept`."""
+        if shard.again:
+            raise Answered("PreconditionFailed", "it is what readers get: it is current again; plan anew")
         for upload in versions.uploads(self.place, shard.key):
             if upload.key == shard.key:
                 erasing.abort(self.place, upload)
@@ -215,14 +240,20 @@ class S3TarStore:
                 known[shard.current.version_id] = found.listing
         names = {selector: selected(selector).name for selector in wanted if selector not in kept}
         doomed: dict[Version, set[str]] = {}
-        for version in self._shard_of(shard.key).older:
+        others: set[bytes] = set()
+        for version in self._shard_of(shard.key, shard.content).older:
             listing = known.get(version.version_id) or self._listing(version)
             inside = {selector for selector, name in names.items() if name in listing.by_name}
             if inside or listing.broken is not None:
                 doomed[version] = inside or set(names)
+                if version.version_id not in known:
+                    others |= listing.by_name.keys() - set(names.values())
+        if others:
+            words = f"{len(others):,} other members" if len(others) > 1 else "another member"
+            notes.append(f"Versions of shards that readers did not get were deleted as a whole, with {words}.")
         refused = erasing.remove(self.place, list(doomed))
         locks = erasing.locks_of(self.place, list(refused))
-        left = {version.version_id for version in self._shard_of(shard.key).older}
+        left = {version.version_id for version in self._shard_of(shard.key, shard.content).older}
         for version, selectors in doomed.items():
             done |= selectors
             if version.version_id in left:
@@ -234,7 +265,7 @@ class S3TarStore:
         return done
 
     def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
-        """Which members are in the current or an older version of the shard; an unfinished upload may hold any of them.
+        """Which members are in any version of the object; an unfinished upload may hold any of them.
 
         Raises:
             StoreError: a version cannot be read; not seeing is not the same as not there.
@@ -269,7 +300,7 @@ class S3TarStore:
     def tidy(self, object_names: Sequence[str]) -> tuple[str, ...]:
         """Nothing: an empty shard stays, as readers have it in their lists."""
         for name in object_names:
-            self._key(name)
+            self._split(name)
         return ()
 
     def history(self, object_name: str) -> tuple[HeldVersion, ...]:
@@ -281,18 +312,23 @@ class S3TarStore:
     def _keys(self) -> S3Store:
         return S3Store(self.id, self.location, self.place)
 
-    def _key(self, object_name: str) -> str:
+    def _split(self, object_name: str) -> tuple[str, str]:
+        """The key, and which content under it is named; empty for the current one."""
         above, slash, last = object_name.rpartition("/")
-        return self.place.prefix + key_of(above if slash else ROOT, last)
+        name, content = split_content(last)
+        return self.place.prefix + key_of(above if slash else ROOT, name), content
 
     def _shard(self, object_name: str) -> _Shard:
-        return self._shard_of(self._key(object_name))
+        return self._shard_of(*self._split(object_name))
 
-    def _shard_of(self, key: str) -> _Shard:
+    def _shard_of(self, key: str, content: str = "") -> _Shard:
         found = versions.of_keys(self.place, [key], self.place.prefix).get(key, [])
-        bytes_of = [version for version in found if not version.marker]
-        current = next((version for version in bytes_of if version.current), None)
-        return _Shard(key, current, [version for version in bytes_of if not version.current])
+        current = erasing.current_of(found)
+        older = [version for version in found if not version.marker and version is not current]
+        if content:
+            again = current is not None and current.content == content
+            return _Shard(key, content, None, [version for version in older if version.content == content], again)
+        return _Shard(key, "", current, older)
 
     def _listing(self, version: Version, tell_apart: Collection[bytes] = ()) -> Listing:
         return archive.listed(lambda: nullcontext(RangeSource(self.place, version)), tell_apart=tell_apart)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 from unsee.core.errors import StoreError, StoreUnreachable
 from unsee.core.evidence import Gone
@@ -14,7 +15,8 @@ from unsee.core.ids import StoreId
 from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
 from unsee.stores.s3 import bucket, erasing, reading, versions
 from unsee.stores.s3.asking import NOT_OFFERED, Answered, Place, workers
-from unsee.stores.s3.keys import above_of, key_of, name_of
+from unsee.stores.s3.erasing import Wanted
+from unsee.stores.s3.keys import above_of, key_of, name_of, split_content, with_content
 from unsee.stores.s3.versions import Page, Version
 
 WINDOW = 2
@@ -32,12 +34,15 @@ class S3Store:
     def capability(self) -> Capability:
         """What it can do, and what it cannot; the bucket is asked for its configuration."""
         found, keeps = bucket.limits(self.place)
-        return Capability(kind="s3", best_gone=Gone.D2, keeps_history=keeps, limits=(*bucket.ALWAYS, *found))
+        return Capability(
+            kind="s3", best_gone=Gone.D2, keeps_history=keeps, limits=(*bucket.ALWAYS, *found), method=bucket.METHOD
+        )
 
-    def scan(self) -> Iterator[Member | Skipped]:
-        """Every key with a current version, object by object: parents first, both by name.
+    def scan(self) -> Iterator[Member]:
+        """Every content under every key, object by object: parents first, both by name.
 
-        A key that a delete marker hides while older versions hold bytes is a `Skipped`: erasing it removes them.
+        A key's current version is a member under the key's own name, and so are older ones of the same content. Every other
+        content under the key, also where a delete marker hides all of them, is a member named by it as well.
 
         Cost: a request for 1,000 versions and at least one an object, the first of each made ahead.
         """
@@ -66,31 +71,51 @@ class S3Store:
                 self.place, prefix, after=page.next_key, after_version=page.next_version, delimiter="/"
             )
 
-    def _listed(self, key: str, found: Sequence[Version]) -> Iterator[Member | Skipped]:
+    def _listed(self, key: str, found: Sequence[Version]) -> Iterator[Member]:
         object_name, selector = name_of(key.removeprefix(self.place.prefix))
-        for version in found:
-            if version.current and not version.marker:
-                yield Member(object_name, selector, version.size_bytes, version.stamp)
-                return
-        if hidden := sum(not version.marker for version in found):
-            what = "a version" if hidden == 1 else f"{hidden} versions"
-            yield Skipped(object_name, selector, f"a delete marker hides {what} that still hold bytes")
+        current = erasing.current_of(found)
+        if current is not None:
+            yield Member(object_name, selector, current.size_bytes, current.content)
+        others = {v.content: v for v in found if not v.marker and (current is None or v.content != current.content)}
+        for content, version in others.items():
+            yield Member(object_name, with_content(selector, content), version.size_bytes, content)
 
     def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
-        """The bytes of a key's current version.
+        """The bytes of a key's current version, or of the newest one that holds the content which the selector names.
 
         Raises:
             PathEscape: no key is named so.
             StoreError: it is not there, is archived, must not be read, or is larger than `limit_bytes`.
         """
-        key = self._key(object_name, selector)
-        try:
-            data = reading.get(self.place, key, length=None if limit_bytes is None else limit_bytes + 1)
-        except Answered as error:
+        return self._read(object_name, selector, self._which(object_name, [selector]), limit_bytes)
+
+    def _which(self, object_name: str, selectors: Sequence[str]) -> dict[str, Version]:
+        """The newest version for each selector that names a content."""
+        named = {s: self._split(object_name, s) for s in selectors if split_content(s)[1]}
+        under = versions.of_keys(self.place, {key for key, _ in named.values()}, self._above(object_name))
+        found: dict[str, Version] = {}
+        for selector, (key, content) in named.items():
+            for version in under.get(key, ()):
+                if not version.marker and version.content == content:
+                    found.setdefault(selector, version)
+        return found
+
+    def _read(self, object_name: str, selector: str, found: Mapping[str, Version], limit_bytes: int | None) -> bytes:
+        key, content = self._split(object_name, selector)
+        why: Answered | str = "no version holds that content"
+        length = None if limit_bytes is None else limit_bytes + 1
+        data = None
+        if not content or selector in found:
+            which: dict[str, Any] = {"VersionId": found[selector].version_id} if content else {}
+            try:
+                data = reading.get(self.place, key, length=length, **which)
+            except Answered as error:
+                why = error
+        if data is None:
             raise StoreError(
-                f"{self.id}: {selector!r} in {object_name!r} cannot be read: {error}.",
+                f"{self.id}: {selector!r} in {object_name!r} cannot be read: {why}.",
                 next_step="Scan the store again to see what is there; restore what is archived.",
-            ) from error
+            ) from (why if isinstance(why, Answered) else None)
         if limit_bytes is not None and len(data) > limit_bytes:
             raise StoreError(f"{self.id}: {selector!r} in {object_name!r} is larger than {limit_bytes:,} bytes.")
         return data
@@ -107,14 +132,15 @@ class S3Store:
 
         def get(selector: str) -> bytes | StoreError:
             try:
-                return self.read(object_name, selector, limit_bytes=limit_bytes)
+                return self._read(object_name, selector, found, limit_bytes)
             except StoreUnreachable:
                 raise
             except StoreError as error:
                 return error
 
         for selector in selectors:
-            self._key(object_name, selector)
+            self._split(object_name, selector)
+        found = self._which(object_name, selectors)
         with workers(self.place, len(selectors)) as pool:
             flying: deque[tuple[str, Future[bytes | StoreError]]] = deque()
             for selector in dict.fromkeys(selectors):
@@ -126,56 +152,73 @@ class S3Store:
                 yield first, future.result()
 
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
-        """The present stamp of each key (`ETag-size-version`), None where it has no current version."""
-        keys = [self._key(object_name, selector) for selector in selectors]
-        found = {
-            version.key: version.stamp
-            for under in versions.of_keys(self.place, set(keys), self._above(object_name)).values()
-            for version in under
-            if version.current and not version.marker
-        }
-        return [found.get(key) for key in keys]
+        """The present stamp of each member (`ETag-size`), None where no current version, or none of the content named, is there."""
+        asked = [self._split(object_name, selector) for selector in selectors]
+        under = versions.of_keys(self.place, {key for key, _ in asked}, self._above(object_name))
+        return [
+            next(
+                (
+                    v.content
+                    for v in under.get(key, ())
+                    if not v.marker and (v.content == content if content else v.current)
+                ),
+                None,
+            )
+            for key, content in asked
+        ]
 
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
-        """Delete every version and delete marker of the keys and abort their unfinished uploads, then look again.
+        """Delete every version that holds the members' contents and abort unfinished uploads to their keys, then look again.
 
-        A version that Object Lock or a legal hold protects is `Kept` with `held`; the others of its key go all the same, and where
-        the current one goes, a delete marker hides what must stay. A version that somebody writes meanwhile is kept when the target
-        carries a stamp, and erased when it does not.
+        Where nothing else lies under a key, its delete markers go too; where something stays, a delete marker hides it from readers
+        before the current version goes. A version that Object Lock or a legal hold protects is `Kept` with `held`; the others with
+        its content go all the same. A version that somebody writes meanwhile is kept when the target carries a stamp, and erased
+        when it does not.
 
         Cost: a request for 1,000 versions, twice for the listing and once for the deletion, in parallel; one more for each key that
         XML cannot name, and for each version that was refused.
         """
-        wanted: dict[str, Target] = {}
+        named: dict[str, Target] = {}
         doubtful: dict[str, Kept] = {}
+        wanted: dict[str, list[Wanted]] = defaultdict(list)
         for target in targets:
-            key = self._key(object_name, target.selector)
-            if wanted.setdefault(key, target) != target:
-                doubtful[key] = Kept(target.selector, "it is listed twice, with different stamps")
-        for key in doubtful:
-            del wanted[key]
+            self._split(object_name, target.selector)
+            if named.setdefault(target.selector, target) != target:
+                doubtful[target.selector] = Kept(target.selector, "it is listed twice, with different stamps")
+        for selector, target in named.items():
+            if selector not in doubtful:
+                key, content = self._split(object_name, selector)
+                wanted[key].append(Wanted(target, content))
         done = erasing.erase(self.place, self._above(object_name), wanted)
         return replace(done, kept=(*done.kept, *doubtful.values())) if doubtful else done
 
     def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
-        """Every version that is there again or still, and every unfinished upload; a delete marker alone holds no bytes.
+        """Every version that is there again or still, and every unfinished upload to the key; a delete marker holds no bytes.
+
+        Under a key's own name it looks for what readers get; what older versions hold beside that has names of its own.
 
         Raises:
             StoreError: the bucket's uploads may not be listed; not seeing is not the same as not there.
         """
-        by_key = {self._key(object_name, selector): selector for selector in selectors}
+        by_key: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for selector in dict.fromkeys(selectors):
+            key, content = self._split(object_name, selector)
+            by_key[key].append((selector, content))
         above = self._above(object_name)
         left: dict[str, list[str]] = defaultdict(list)
         for key, found in versions.of_keys(self.place, by_key, above).items():
-            left[key] += [
-                "current" if version.current else f"version {version.version_id}"
-                for version in found
-                if not version.marker
-            ]
+            current = erasing.current_of(found)
+            for selector, content in by_key[key]:
+                sought = content or (current.content if current else "")
+                left[selector] += [
+                    "current" if version.current else f"version {version.version_id}"
+                    for version in found
+                    if not version.marker and version.content == sought
+                ]
         for upload in self._uploads(above):
-            if upload.key in by_key:
-                left[upload.key].append(f"unfinished upload {upload.upload_id}")
-        return tuple(Residue(by_key[key], ", ".join(where)) for key, where in sorted(left.items()) if where)
+            for selector, _ in by_key.get(upload.key, ()):
+                left[selector].append(f"unfinished upload {upload.upload_id}")
+        return tuple(Residue(selector, ", ".join(where)) for selector, where in sorted(left.items()) if where)
 
     def raw(self) -> Iterator[RawPart | Skipped]:
         """Every version of every key; unfinished uploads as `Skipped`, since S3 gives nobody their parts."""
@@ -212,8 +255,10 @@ class S3Store:
                 found.append(HeldVersion(f"{selector} unfinished upload {upload.upload_id}", True))
         return tuple(found)
 
-    def _key(self, object_name: str, selector: str) -> str:
-        return self.place.prefix + key_of(object_name, selector)
+    def _split(self, object_name: str, selector: str) -> tuple[str, str]:
+        """The key, and which content under it is named; empty for the current one."""
+        name, content = split_content(selector)
+        return self.place.prefix + key_of(object_name, name), content
 
     def _above(self, object_name: str) -> str:
         return self.place.prefix + above_of(object_name)
