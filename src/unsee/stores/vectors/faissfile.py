@@ -16,7 +16,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from unsee.stores.vectors.opened import Block, Labels, Opened, Unfit, kept_aside, same_rest
+from unsee.stores.vectors.opened import Block, Codes, Labels, Opened, Unfit, kept_aside, same_rest
 
 _ROWS = {
     *("IndexFlat", "IndexFlatL2", "IndexFlatIP", "IndexScalarQuantizer", "IndexPQ", "IndexLSH", "IndexRaBitQ"),
@@ -33,6 +33,7 @@ _LOSSLESS = {"IndexIVFFlat"}
 _NO_MAP = 0
 """`DirectMap::NoMap`."""
 _ROOM_BYTES = 1 << 20
+_MOST_BITS = 1 << 26
 _reading = threading.Lock()
 
 
@@ -44,7 +45,7 @@ class Faiss:
 
     def load(self, file: int) -> Opened:
         """Read the index. Memory: its size, twice for inverted lists."""
-        index = _read(file)
+        index = _read(file, faiss.IO_FLAG_READ_ONLY)
         return Opened(_blocks(index), _positional(index), removed=0, place=index)
 
     def write_without(self, opened: Opened, gone: Labels, file: int) -> None:
@@ -58,24 +59,38 @@ class Faiss:
             _write(index, file)
         except (RuntimeError, MemoryError, AssertionError) as error:
             raise Unfit(f"FAISS cannot do it: {_words(error)}") from error
-        written = _read(file)
-        if not same_rest(rest, _blocks(written), dealt_anew=self.retrain):
+        # Nobody else knows this file: pages of it may stand for memory, as they may not of one that another program can cut.
+        written = _read(file, faiss.IO_FLAG_MMAP_IFC)
+        if not same_rest(rest, _blocks(written, own=False), dealt_anew=self.retrain):
             raise Unfit("the file that FAISS wrote does not hold the other vectors unchanged; it was not used")
 
     def bound(self, opened: Opened, gone: Labels) -> dict[int, str]:
         """Ids whose vector is also a centroid of the coarse quantiser, as k-means leaves it with few vectors a list."""
         if self.retrain or (quantizer := _quantizer(opened.place)) is None:
             return {}
-        centroids = {_row(row) for row in quantizer.reconstruct_n(0, quantizer.ntotal)}
+        centroids = quantizer.reconstruct_n(0, quantizer.ntotal)
+        known = {_row(row) for row in centroids}
+        begin = _beginnings(np.ascontiguousarray(centroids).view(np.uint8))
         reason = "a centroid of the coarse quantiser is this very vector: open the store with retrain=true"
+        rows = opened.rows_of(gone)
+        heads = [_beginnings(block.codes[:, :8][inner]) for block, inner in opened.by_block(rows)]
+        alike = rows[np.isin(np.concatenate(heads), begin)] if heads else rows
         return {
-            int(label): reason
-            for label in gone
-            if any(block.codes[row].tobytes() in centroids for block, row in opened.rows(int(label)))
+            int(block.labels[row]): reason
+            for block, inner in opened.by_block(alike)
+            for row in inner.tolist()
+            if block.codes[row].tobytes() in known
         }
 
 
-def _read(file: int) -> Any:
+def _beginnings(codes: Codes) -> Any:
+    """The first eight bytes of each row as a number."""
+    head = np.zeros((len(codes), 8), np.uint8)
+    head[:, : codes.shape[1]] = codes[:, :8]
+    return head.view(np.uint64).ravel()
+
+
+def _read(file: int, flags: int) -> Any:
     size = os.fstat(file).st_size
     head = os.pread(file, 4, 0)
     read = faiss.read_index_binary if head[:2] == b"IB" else faiss.read_index
@@ -83,7 +98,7 @@ def _read(file: int) -> Any:
         before = faiss.get_deserialization_vector_byte_limit()
         faiss.set_deserialization_vector_byte_limit(size + _ROOM_BYTES)
         try:
-            return read(f"/proc/self/fd/{file}", faiss.IO_FLAG_READ_ONLY)
+            return read(f"/proc/self/fd/{file}", flags)
         except (RuntimeError, MemoryError, ValueError) as error:
             raise Unfit(f"FAISS cannot read it: {_words(error)}") from error
         finally:
@@ -105,21 +120,22 @@ def _name(index: Any) -> str:
     return type(index).__name__
 
 
-def _blocks(index: Any) -> list[Block]:
+def _blocks(index: Any, *, own: bool = True) -> list[Block]:
+    """The rows of an index; those of inverted lists are copied, so that they stay when it is changed, unless `own` is False."""
     name = _name(index)
     if name in _IDS:
         ids = faiss.vector_to_array(index.id_map)
-        inner = _blocks(_plain(index.index))
+        inner = _blocks(_plain(index.index), own=own)
         for block in inner:
             if len(block.labels) and not 0 <= int(block.labels.min()) <= int(block.labels.max()) < len(ids):
                 raise Unfit("its map of ids does not fit its rows")
         return [replace(block, labels=ids[block.labels]) for block in inner]
     if name == "IndexPreTransform":
         chain = [index.chain.at(n) for n in range(index.chain.size())]
-        return [replace(block, decode=_back(block.decode, chain)) for block in _blocks(_plain(index.index))]
+        return [replace(block, decode=_back(block.decode, chain)) for block in _blocks(_plain(index.index), own=own)]
     if name in _REFINED:
         base, fine = _plain(index.base_index), _plain(index.refine_index)
-        return [*(replace(block, told=False) for block in _blocks(base)), *_blocks(fine)]
+        return [*(replace(block, told=False) for block in _blocks(base, own=own)), *_blocks(fine, own=own)]
     if name in _GRAPHS:
         return _blocks(_plain(index.storage))
     if name == "IndexBinaryFlat":
@@ -129,7 +145,7 @@ def _blocks(index: Any) -> list[Block]:
         codes = _view(index.codes, index)
         return [Block(np.arange(index.ntotal), codes, lambda row: _floats(index.reconstruct(row)))]
     if name in _LISTS or name == "IndexBinaryIVF":
-        return _lists(index)
+        return _lists(index, own=own)
     raise Unfit(f"indexes of type {name} are not known to this store")
 
 
@@ -141,7 +157,7 @@ def _view(held: Any, index: Any) -> Any:
     return flat.reshape(index.ntotal, index.code_size)
 
 
-def _lists(index: Any) -> list[Block]:
+def _lists(index: Any, *, own: bool = True) -> list[Block]:
     lists = faiss.downcast_InvertedLists(index.invlists)
     if _name(lists) != "ArrayInvertedLists":
         raise Unfit(f"its vectors lie outside the index file ({_name(lists)}): bring them into it first")
@@ -149,10 +165,12 @@ def _lists(index: Any) -> list[Block]:
     found = []
     for number in range(lists.nlist):
         rows = lists.list_size(number)
-        ids = np.empty(0, np.int64) if not rows else faiss.rev_swig_ptr(lists.get_ids(number), rows).copy()
-        raw = faiss.rev_swig_ptr(lists.get_codes(number), rows * width).copy() if rows else np.empty(0, np.uint8)
+        ids = faiss.rev_swig_ptr(lists.get_ids(number), rows) if rows else np.empty(0, np.int64)
+        raw = faiss.rev_swig_ptr(lists.get_codes(number), rows * width) if rows else np.empty(0, np.uint8)
+        if own:
+            ids, raw = ids.copy(), raw.copy()
         codes = raw.reshape(rows, width)
-        found.append(Block(ids, codes, _decoder(index, number, codes)))
+        found.append(Block(ids, codes, _decoder(index, number, codes), own=own))
     return found
 
 
@@ -219,7 +237,16 @@ def _drop(index: Any, gone: Labels, *, dense: bool, retrain: bool) -> None:
     elif name in _LISTS or name == "IndexBinaryIVF":
         _drop_from_lists(index, gone, dense=dense, retrain=retrain)
     else:
-        index.remove_ids(gone)
+        index.remove_ids(_chosen(gone))
+
+
+def _chosen(gone: Labels) -> Any:
+    """Ids as FAISS asks for them: a bit for each number where that is small, otherwise a table."""
+    if len(gone) and gone[0] >= 0 and gone[-1] < _MOST_BITS:
+        bits = np.zeros(int(gone[-1]) + 1, np.bool_)
+        bits[gone] = True
+        return faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))  # type: ignore[call-arg,arg-type]
+    return faiss.IDSelectorBatch(gone)
 
 
 def _drop_from_lists(index: Any, gone: Labels, *, dense: bool, retrain: bool) -> None:
@@ -229,7 +256,7 @@ def _drop_from_lists(index: Any, gone: Labels, *, dense: bool, retrain: bool) ->
             raise Unfit(f"retrain: {_name(index)} holds codes, and training needs the vectors that they were made of")
         _train_again(index, gone)
     else:
-        index.remove_ids(gone)
+        index.remove_ids(_chosen(gone))
     if dense:
         lists = faiss.downcast_InvertedLists(index.invlists)
         for number in range(lists.nlist):

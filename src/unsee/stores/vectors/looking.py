@@ -6,17 +6,18 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from unsee.stores import beneath, shards
 from unsee.stores.names import ROOT, spell
 from unsee.stores.vectors import sidecar
-from unsee.stores.vectors.opened import Format, Opened, Unfit
+from unsee.stores.vectors.opened import Format, Labels, Opened, Rows, Unfit
 
 STAGED = b".unsee-ids."
 """Begins the name of a side-car that waits for its index to be replaced."""
@@ -48,24 +49,39 @@ class Look:
         if isinstance(self.beside, sidecar.ByRow):
             yield from self._by_name
         else:
-            yield from (str(int(label)) for label in self.opened.labels)
+            yield from map(str, self.opened.labels.tolist())
 
-    def labels(self, selector: str) -> list[int]:
-        """The ids in the index that this selector stands for; none where it is absent."""
+    def labels(self, selectors: Sequence[str]) -> tuple[Labels, Rows]:
+        """The ids in the index that these selectors stand for, and for each the place of its selector among them; none where one
+        is absent."""
+        kind = self.opened.labels.dtype
         if isinstance(self.beside, sidecar.ByRow):
-            return self._by_name.get(selector, [])
-        if not _DECIMAL.fullmatch(selector):
-            return []
-        label, kind = int(selector), np.iinfo(self.opened.labels.dtype)
-        return [label] if kind.min <= label <= kind.max and self.opened.holds(label) else []
+            rows = [self._by_name.get(selector, ()) for selector in selectors]
+            owners = np.repeat(np.arange(len(rows)), np.asarray([len(held) for held in rows], np.intp))
+            return np.fromiter((row for held in rows for row in held), kind, len(owners)), owners
+        labels, owners = _numbers(selectors, np.iinfo(kind))
+        held = self.opened.holds(labels)
+        return labels[held], owners[held]
 
-    def present(self, selector: str) -> str | None:
-        """The stamp of a member, None where it is absent."""
-        return "-".join(self.opened.stamp(label) for label in self.labels(selector)) or None
+    def present(self, selectors: Sequence[str]) -> list[str | None]:
+        """The stamp of each member, None where it is absent."""
+        labels, owners = self.labels(selectors)
+        found: list[str | None] = [None] * len(selectors)
+        for owner, stamp in zip(owners.tolist(), self.opened.stamps(labels), strict=True):
+            before = found[owner]
+            found[owner] = stamp if before is None else f"{before}-{stamp}"
+        return found
 
-    def vectors(self, selector: str) -> bytes:
-        """The vectors of a member, one after the other."""
-        return b"".join(self.opened.vectors(label) for label in self.labels(selector))
+    def sizes(self, selectors: Sequence[str]) -> list[int]:
+        """How long the vectors of each member are."""
+        labels, owners = self.labels(selectors)
+        each = np.asarray(self.opened.sizes(labels), np.int64)
+        return [int(size) for size in np.bincount(owners, each, len(selectors))]
+
+    def vectors(self, selector: str) -> bytes | None:
+        """The vectors of a member, one after the other; None where it is absent."""
+        labels, _ = self.labels([selector])
+        return b"".join(self.opened.vectors(label) for label in labels.tolist()) if len(labels) else None
 
     def noted(self, selector: str) -> bool:
         """Whether a side-car by id still has an entry for it."""
@@ -86,6 +102,22 @@ def look(location: str, object_name: str, kind: Format, beside: str | None) -> L
         opened = kind.load(file)
     held, staged = (None, False) if beside is None else _beside(location, beside, opened)
     return Look(opened, stamp, links, held, staged)
+
+
+def _numbers(selectors: Sequence[str], kind: np.iinfo[Any]) -> tuple[Labels, Rows]:
+    """The numbers among the selectors as they are spelled here, and the place of each."""
+    try:
+        found = np.fromiter(map(int, selectors), kind.dtype, len(selectors))
+        if all(map(str.__eq__, map(str, found.tolist()), selectors)):
+            return found, np.arange(len(found))
+    except (ValueError, OverflowError):
+        pass  # something among them is no number of this size
+    places, numbers = [], []
+    for place, selector in enumerate(selectors):
+        if _DECIMAL.fullmatch(selector) and kind.min <= int(selector) <= kind.max:
+            places.append(place)
+            numbers.append(int(selector))
+    return np.asarray(numbers, kind.dtype), np.asarray(places, np.intp)
 
 
 def _staged_name(beside: str) -> str:

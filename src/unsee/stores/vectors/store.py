@@ -8,8 +8,9 @@ files is there, a side-car of its length is there too, and the next call finishe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from unsee.stores.options import know, truth
 from unsee.stores.removal import why
 from unsee.stores.vectors import sidecar
 from unsee.stores.vectors.looking import Look, clear_stage, look, stage, take_stage
-from unsee.stores.vectors.opened import Format, Unfit
+from unsee.stores.vectors.opened import Format, Labels, Rows, Unfit
 
 _COMMON = (
     "Snapshots, backups and replicas of the file system, and copies of the index elsewhere, are not seen and not touched.",
@@ -47,6 +48,12 @@ _LIMITS: Mapping[str, tuple[str, ...]] = {
         *_COMMON,
     ),
 }
+_METHODS = {
+    "faiss": "index written anew without the vector",
+    "usearch": "index built anew without the vector",
+}
+BATCH = 8192
+"""Members of a listing whose stamps are made together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,8 @@ class VectorStore:
             with beneath.directory(self.location, ROOT) as root:
                 if root is not None and overwriting.in_place(os.fstat(root).st_dev):
                     best = Gone.D3
-        return Capability(kind=self.kind, best_gone=best, keeps_history=False, limits=_LIMITS[self.kind])
+        method = _METHODS[self.kind] + (", the old one overwritten" if best is Gone.D3 else "")
+        return Capability(kind=self.kind, best_gone=best, keeps_history=False, limits=_LIMITS[self.kind], method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every id of every index. Time: reading each index, and a digest of each code; memory: the largest index.
@@ -86,8 +94,10 @@ class VectorStore:
                 yield Skipped(found, "", f"the index cannot be listed: {_why(error)}")
                 continue
             if seen is not None:
-                for name in seen.selectors():
-                    yield Member(found, name, len(seen.vectors(name)), seen.present(name) or "")
+                names = seen.selectors()
+                while batch := list(islice(names, BATCH)):
+                    for name, size, stamp in zip(batch, seen.sizes(batch), seen.present(batch), strict=True):
+                        yield Member(found, name, size, stamp or "")
 
     def read(self, object_name: str, selector: str, *, limit_bytes: int | None = None) -> bytes:
         """The vector as little-endian float32, decoded where the index holds codes; binary and int8 vectors as their bytes.
@@ -114,12 +124,12 @@ class VectorStore:
     def _vectors(
         self, seen: Look | None, object_name: str, selector: str, limit_bytes: int | None
     ) -> bytes | StoreError:
-        if seen is None or not seen.labels(selector):
+        data = seen.vectors(selector) if seen is not None else None
+        if data is None:
             return StoreError(
                 f"{self.id}: {object_name!r} holds no vector {selector!r}.",
                 next_step="Scan the store again to see what is there.",
             )
-        data = seen.vectors(selector)
         if limit_bytes is not None and len(data) > limit_bytes:
             return StoreError(f"{self.id}: {selector!r} in {object_name!r} is larger than {limit_bytes:,} bytes.")
         return data
@@ -127,7 +137,7 @@ class VectorStore:
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
         """A digest of each id's codes, None where the index has no such id."""
         seen = self._must_look(object_name)
-        return [seen.present(selector) if seen else None for selector in selectors]
+        return seen.present(selectors) if seen else [None] * len(selectors)
 
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
         """Replace the index by one without these ids, and its side-car with it.
@@ -136,42 +146,42 @@ class VectorStore:
         the whole index, three times over; graphs are built anew.
         """
         shards.split(object_name)
-        wanted: dict[str, Target] = {}
+        wanted = {target.selector: target for target in targets}
         kept: dict[str, str] = {}
-        for target in targets:
-            if wanted.setdefault(target.selector, target) != target:
-                kept[target.selector] = "it is listed twice, with different stamps"
+        if len(wanted) < len(targets):
+            for target in targets:
+                if wanted[target.selector] != target:
+                    kept[target.selector] = "it is listed twice, with different stamps"
         gone = Gone.D2
         try:
             self._sweep(object_name)  # before hard links are counted: a killed call leaves one
             seen = self._look(object_name)
             if seen is None:
                 return Erased((), tuple(wanted), (), gone)
-            present = {name: seen.present(name) for name in wanted}
-            kept |= _refused(seen, wanted, present, self.format)
-            going = [name for name in wanted if present[name] and name not in kept]
-            absent = tuple(name for name in wanted if not present[name] and name not in kept)
-            if self._replace(object_name, seen, going):
+            aim = Aim(list(wanted), *seen.labels(list(wanted)))
+            kept |= _refused(seen, wanted, aim, kept, self.format)
+            going, labels = aim.without(kept)
+            absent = tuple(name for name in aim.absent() if name not in kept)
+            if self._replace(object_name, seen, labels):
                 gone = Gone.D3
-            self._settle_beside(object_name, seen, [name for name in wanted if name not in kept], bool(going))
+            self._settle_beside(object_name, seen, wanted.keys() - kept.keys() if kept else wanted, bool(going))
         except (Unfit, OSError) as error:
             reason = f"{object_name!r} was left as it is: {_why(error)}"
             return Erased((), (), tuple(Kept(name, kept.get(name, reason)) for name in wanted), Gone.D2)
         return Erased(tuple(going), absent, tuple(Kept(name, reason) for name, reason in kept.items()), gone)
 
-    def _replace(self, object_name: str, seen: Look, going: Sequence[str]) -> bool:
+    def _replace(self, object_name: str, seen: Look, labels: Labels) -> bool:
         """Whether zeros reached the bytes of the old index."""
-        if not going and not seen.opened.removed:
+        if not len(labels) and not seen.opened.removed:
             return False
-        labels = [label for name in going for label in seen.labels(name)]
         beside = self._beside(object_name)
 
         def write(old: int, new: int) -> None:
             if shards.stamp_of(old) != seen.stamp:
                 raise Unfit("another program replaced it meanwhile")
             if beside is not None and isinstance(seen.beside, sidecar.ByRow):
-                stage(self.location, beside, seen.beside.without_rows(labels))
-            self.format.write_without(seen.opened, np.asarray(labels, seen.opened.labels.dtype), new)
+                stage(self.location, beside, seen.beside.without_rows(labels.tolist()))
+            self.format.write_without(seen.opened, labels, new)
             if shards.stamp_of(old) != seen.stamp:
                 raise Unfit("another program wrote to it meanwhile")
 
@@ -185,7 +195,7 @@ class VectorStore:
             if directory is not None:
                 shards.sweep(directory, name)
 
-    def _settle_beside(self, object_name: str, seen: Look, names: Sequence[str], replaced: bool) -> None:
+    def _settle_beside(self, object_name: str, seen: Look, names: Collection[str], replaced: bool) -> None:
         """Bring the side-car after its index, and remove one that waits for nothing."""
         beside = self._beside(object_name)
         if beside is None:
@@ -208,8 +218,10 @@ class VectorStore:
         seen = self._must_look(object_name)
         left = []
         waiting = shards.left_over(self.location, object_name)
-        for name in dict.fromkeys(selectors):
-            if seen is not None and seen.labels(name):
+        names = list(dict.fromkeys(selectors))
+        there = set(Aim(names, *seen.labels(names)).there()) if seen is not None else set()
+        for name in names:
+            if name in there:
                 left.append(Residue(name, "current"))
             elif seen is not None and seen.noted(name):
                 left.append(Residue(name, f"side-car {self._beside(object_name)}"))
@@ -255,35 +267,66 @@ class VectorStore:
         return stem + self.ids
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What an erasure is aimed at: names, the ids in the index that they stand for, and the place of each id's name."""
+
+    names: Sequence[str]
+    labels: Labels
+    owners: Rows
+
+    def there(self) -> list[str]:
+        """The names that the index holds, in their order."""
+        if len(self.owners) == len(self.names) and bool((np.diff(self.owners) == 1).all()):
+            return list(self.names)  # each name is one id: the usual case of an order on a source
+        return [self.names[place] for place in dict.fromkeys(self.owners.tolist())]
+
+    def absent(self) -> list[str]:
+        """The names that the index does not hold, in their order."""
+        missing = np.ones(len(self.names), np.bool_)
+        missing[self.owners] = False
+        return [self.names[place] for place in np.flatnonzero(missing).tolist()]
+
+    def without(self, kept: Mapping[str, str]) -> tuple[list[str], Labels]:
+        """The names that are there and not among these, and their ids."""
+        if not kept:
+            return self.there(), self.labels
+        stays = np.fromiter((name not in kept for name in self.names), np.bool_, len(self.names))[self.owners]
+        left = Aim(self.names, self.labels[stays], self.owners[stays])
+        return left.there(), left.labels
+
+    def owner(self, label: int) -> str:
+        """Whose id this is."""
+        return self.names[int(self.owners[self.labels == label][0])]
+
+
 def _refused(
-    seen: Look, wanted: Mapping[str, Target], present: Mapping[str, str | None], kind: Format
+    seen: Look, wanted: Mapping[str, Target], aim: Aim, twice: Mapping[str, str], kind: Format
 ) -> dict[str, str]:
     """Targets that are there and must stay, and why."""
-    kept: dict[str, str] = {}
-    going = []
-    for name, target in wanted.items():
-        if present[name] is None:
-            continue
-        if seen.other_names:
-            kept[name] = f"the index file has {seen.other_names} other hard links, which would still hold it"
-        elif target.stamp not in {None, present[name]}:
-            kept[name] = "its vector was replaced since it was listed"
-        else:
-            going.append(name)
-    labels = {label: name for name in going for label in seen.labels(name)}
-    for label, reason in kind.bound(seen.opened, np.asarray(list(labels), seen.opened.labels.dtype)).items():
-        kept[labels[label]] = reason
+    if seen.other_names:
+        return dict.fromkeys(
+            aim.without(twice)[0], f"the index file has {seen.other_names} other hard links, which would still hold it"
+        )
+    stamped = {name: target.stamp for name, target in wanted.items() if target.stamp is not None and name not in twice}
+    kept = {
+        name: "its vector was replaced since it was listed"
+        for name, listed, stamp in zip(stamped, stamped.values(), seen.present(list(stamped)), strict=True)
+        if stamp is not None and stamp != listed
+    }
+    _, labels = aim.without({**twice, **kept})
+    kept |= {aim.owner(label): reason for label, reason in kind.bound(seen.opened, labels).items()}
     if seen.opened.positional and not isinstance(seen.beside, sidecar.ByRow):
+        names, labels = aim.without({**twice, **kept})
         last = len(seen.opened.labels) - 1
-        leaving = {label for label, name in labels.items() if name not in kept}
-        while last in leaving:
-            leaving.discard(last)
+        leaving = dict(zip(labels.tolist(), names, strict=True))
+        while leaving.pop(last, None) is not None:
             last -= 1
-        for label in leaving:
-            kept[labels[label]] = (
-                "the index has no ids: taking it out would give those after it other numbers. Name the file that maps rows to "
-                "photos (option ids), or keep the vectors in an IndexIDMap"
-            )
+        kept |= dict.fromkeys(
+            leaving.values(),
+            "the index has no ids: taking it out would give those after it other numbers. Name the file that maps rows to "
+            "photos (option ids), or keep the vectors in an IndexIDMap",
+        )
     return kept
 
 

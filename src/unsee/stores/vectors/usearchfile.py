@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unsee.stores.vectors.opened import Block, Codes, Labels, Opened, Unfit, same_rest
+from unsee.stores.vectors.opened import Block, Codes, Labels, Opened, Unfit, kept_aside, same_rest
 
 _HEAD = struct.Struct("<7s3H4s3Q?")
 _GRAPH = struct.Struct("<5Q")
@@ -70,9 +70,7 @@ class Usearch:
         from usearch.index import Index
 
         layout: _Layout = opened.place
-        (block,) = opened.blocks
-        keep = ~np.isin(block.labels, gone)
-        rest = Block(block.labels[keep], block.codes[keep], block.decode)
+        (rest,) = kept_aside(opened, gone)
         try:
             index = Index(
                 ndim=layout.dimensions,
