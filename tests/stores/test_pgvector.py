@@ -1,5 +1,9 @@
 """What the contract does not say of PostgreSQL: other transactions, statistics, constraints, rights, types."""
 
+import socket
+import threading
+from contextlib import suppress
+
 import numpy as np
 import psycopg
 import pytest
@@ -8,6 +12,7 @@ import postgres
 from unsee.core.errors import InvalidValue, StoreError, StoreUnreachable
 from unsee.core.evidence import Gone
 from unsee.stores.contract import Member, RawPart, Skipped, Target
+from unsee.stores.pgvector import waiting
 from unsee.stores.registry import open_store
 from unsee.testing.stores import store_id
 
@@ -18,7 +23,7 @@ INITDB = ("--encoding=UTF8", "--locale=C.UTF-8", "--wal-segsize=1")
 @pytest.fixture(scope="module")
 def server():
     found = postgres.programs()
-    if found is None:
+    if found is None and not postgres.required():
         pytest.skip("no PostgreSQL server is installed")
     with postgres.running(found, *INITDB) as running:
         running.execute("CREATE ROLE clerk LOGIN")
@@ -186,7 +191,7 @@ def test_locations_and_options(base):
 
 def test_types_of_pgvector(tmp_path):
     found = postgres.programs_with_vectors()
-    if found is None:
+    if found is None and not postgres.required():
         pytest.skip("no PostgreSQL server with pgvector is installed")
     with postgres.running(found, *INITDB) as server:
         url = server.url(name := server.make())
@@ -206,3 +211,62 @@ def test_types_of_pgvector(tmp_path):
         assert store.erase("public.lists", [Target("2")]).gone is Gone.D2
         assert X[2].tobytes()[:32] not in raw(store)
         server.drop(name)
+
+
+class Swallowing:
+    """A Unix socket before a server's; once `deaf`, what clients say goes nowhere, as with a send that failed."""
+
+    def __init__(self, at, server):
+        self.server, self.deaf = server, False
+        self.front = socket.socket(socket.AF_UNIX)
+        self.front.bind(str(at / ".s.PGSQL.5432"))
+        self.front.listen()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
+
+    def close(self):
+        self.front.shutdown(socket.SHUT_RDWR)
+        self.front.close()
+        self.accepting.join()
+
+    def accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self.front.accept()
+                behind = socket.socket(socket.AF_UNIX)
+                behind.connect(str(self.server.directory / ".s.PGSQL.5432"))
+                swallows = not self.deaf  # only connections made before
+                threading.Thread(target=self.copy, args=(client, behind, swallows), daemon=True).start()
+                threading.Thread(target=self.copy, args=(behind, client, False), daemon=True).start()
+
+    def copy(self, source, target, swallows):
+        with source, suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not (swallows and self.deaf):
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_a_request_that_never_arrives_is_said_and_not_waited_for(server, base, tmp_path, monkeypatch):
+    url, _ = base
+    between = Swallowing(tmp_path, server)
+    store = store_of(url.replace(str(server.directory), str(tmp_path)))
+    delete = type(store)._delete
+
+    def deafened(self, *given):
+        between.deaf = True
+        return delete(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(store), "_delete", deafened)
+        (kept,) = store.erase("public.faces", [Target("p1")]).kept
+    assert "did not reach the server" in kept.reason
+    assert store.read("public.faces", "p1") == X[1].tobytes()
+    assert store.erase("public.faces", [Target("p1")]).erased == ("p1",)
+    between.close()
+
+
+def test_a_statement_that_takes_long_is_waited_for(server, base):
+    url, _ = base
+    with waiting.connect(url) as conn:
+        assert conn.execute("SELECT 1 FROM pg_sleep(%s)", [1.6 * waiting.FIRST_LOOK_S]).fetchone() == (1,)

@@ -60,27 +60,36 @@ def wait_for_older(conn: Connection, wait_s: float, clock: Callable[[], float] =
         time.sleep(0.05)
 
 
-def rewrite(conn: Connection, table: Table, wait_s: float) -> None:
+def limit_locks(conn: Connection, wait_s: float) -> None:
+    """From now on, statements on this connection that wait longer for somebody's lock fail; without an end where it is 0."""
+    conn.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{int(wait_s * 1000)}ms")))
+
+
+def rewrite(conn: Connection, table: Table) -> None:
     """Write the table, its TOAST table and its indexes anew, under an ACCESS EXCLUSIVE lock, and its statistics.
 
     Raises:
-        NotPurged: the lock was not to be had in `wait_s`, or the server refuses.
+        NotPurged: the lock was not to be had in time (`limit_locks`), or the server refuses.
     """
     try:
-        conn.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{int(wait_s * 1000)}ms")))
         conn.execute(sql.SQL("VACUUM (FULL, ANALYZE) {}").format(sql.Identifier(table.schema, table.name)))
     except psycopg.Error as error:
         raise NotPurged(f"the table could not be written anew: {words(error)}") from error
 
 
 def clear_statistics(conn: Connection) -> bool:
-    """Write the statistics of columns anew, whose old rows hold whole values; whether this user may."""
+    """Write the statistics of columns anew, whose old rows hold whole values; whether this user may.
+
+    Raises:
+        NotPurged: the connection broke.
+    """
     if not _one(conn, _SUPERUSER):
         return False
     try:
         conn.execute("VACUUM (FULL) pg_catalog.pg_statistic")
         conn.execute("VACUUM (FULL) pg_catalog.pg_statistic_ext_data")
-    except psycopg.Error:
+    except psycopg.Error as error:
+        _not_lost(conn, error, "the statistics of columns")
         return False
     return True
 
@@ -89,6 +98,9 @@ def renew_log(conn: Connection) -> bool:
     """Walk through the write-ahead log until no segment holds what was written before now; whether that was seen.
 
     False for users who may not look, and where a replication slot, an archive that lags or `wal_keep_size` keeps old segments.
+
+    Raises:
+        NotPurged: the connection broke.
     """
     try:
         conn.execute("CHECKPOINT")
@@ -102,9 +114,16 @@ def renew_log(conn: Connection) -> bool:
             if all(_began_at(head) >= start for (head,) in conn.execute(_SEGMENTS) if head):
                 _next_segment(conn)  # the one in use may have an old end; the next one was just seen to be new
                 return True
-    except psycopg.Error:
+    except psycopg.Error as error:
+        _not_lost(conn, error, "the write-ahead log")
         return False
     return False
+
+
+def _not_lost(conn: Connection, error: psycopg.Error, what: str) -> None:
+    """Raises NotPurged where it was the connection that failed: the next call may well do what this one could not."""
+    if conn.closed:
+        raise NotPurged(f"{what} could not be written anew: {words(error)}") from error
 
 
 def _position(lsn: str) -> int:

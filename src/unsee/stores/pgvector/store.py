@@ -17,7 +17,7 @@ from unsee.core.errors import StoreError, StoreUnreachable
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
 from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
-from unsee.stores.pgvector import purging, relations
+from unsee.stores.pgvector import purging, relations, waiting
 from unsee.stores.pgvector.tables import Table, find, named
 
 LIMITS = (
@@ -49,7 +49,8 @@ class PgVectorStore:
         limits = (
             LIMITS if self.rewrite else ("With rewrite=none deleted rows stay in the pages of their table.", *LIMITS)
         )
-        return Capability(kind="pgvector", best_gone=best, keeps_history=False, limits=limits)
+        method = "row deleted, table and log written anew" if self.rewrite else "row deleted"
+        return Capability(kind="pgvector", best_gone=best, keeps_history=False, limits=limits, method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every row of every table with vectors, by table and key; digests are made by the server. Memory: a few thousand rows.
@@ -147,6 +148,7 @@ class PgVectorStore:
             if table is None or not wanted:
                 return Erased((), tuple(wanted), (), Gone.D1)
             try:
+                purging.limit_locks(conn, self.wait_s)
                 going = self._delete(conn, table, wanted, kept)
             except psycopg.Error as error:
                 reason = f"{object_name!r} was left as it is: {purging.words(error)}"
@@ -203,7 +205,7 @@ class PgVectorStore:
             NotPurged: the table could not be written anew without them.
         """
         purging.wait_for_older(conn, self.wait_s)
-        purging.rewrite(conn, table, self.wait_s)
+        purging.rewrite(conn, table)
         return Gone.D2 if purging.clear_statistics(conn) and purging.renew_log(conn) else Gone.D1
 
     def probe(self, object_name: str, selectors: Sequence[str]) -> tuple[Residue, ...]:
@@ -252,7 +254,7 @@ class PgVectorStore:
             StoreError: it refused a statement.
         """
         try:
-            conn = psycopg.connect(self.location, autocommit=True, application_name="unsee", connect_timeout=10)
+            conn = waiting.connect(self.location)
         except psycopg.Error as error:
             raise StoreUnreachable(
                 f"{self.id}: the database cannot be reached: {' '.join(str(error).split())[:300].rstrip('.')}.",

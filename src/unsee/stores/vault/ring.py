@@ -56,6 +56,10 @@ class State(IntEnum):
     DESTROYED = 2
 
 
+_KINDS = {int(kind): kind for kind in Kind}
+_STATES = {int(state): state for state in State}
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One key. `parent` is the slot of the source that a person belongs to."""
@@ -403,9 +407,9 @@ def _checked(sector: bytes) -> bytes:
 
 def _slot(sector: bytes) -> Slot:
     magic, kind, state, length, number, parent, at, key_id, wrapped = _SLOT.unpack_from(_checked(sector))
-    if magic != _SLOT_MAGIC or length > MAX_WRAPPED:
+    if magic != _SLOT_MAGIC or length > MAX_WRAPPED or kind not in _KINDS or state not in _STATES:
         raise ValueError("no slot")
-    return Slot(number, Kind(kind), State(state), key_id, parent, at, wrapped[:length])
+    return Slot(number, _KINDS[kind], _STATES[state], key_id, parent, at, wrapped[:length])
 
 
 def _copy(number: int, sector: bytes) -> RingCopy:

@@ -79,7 +79,7 @@ def parse(data: bytes) -> Header:
     magic, source, source_key, person, person_key, salt, chunk, length, name = _LAYOUT.unpack_from(data)
     if magic != MAGIC:
         raise Unsound("it does not begin as a sealed file of this version does")
-    if not 0 < chunk <= MAX_CHUNK_BYTES or length > MAX_SELECTOR_BYTES or any(name[length:]):
+    if not 0 < chunk <= MAX_CHUNK_BYTES or length > MAX_SELECTOR_BYTES or name[length:].strip(b"\0"):
         raise Unsound("its header holds what no header holds")
     try:
         selector = name[:length].decode()
@@ -88,10 +88,13 @@ def parse(data: bytes) -> Header:
     return Header(source, source_key, person, person_key, salt, selector, chunk)
 
 
-def cipher_of(header: Header, object_name: str, source_key: bytes, person_key: bytes) -> AESGCM:
-    """What seals and opens the chunks of one file; `person_key` is empty where nobody is known."""
+def cipher_of(header: Header, object_name: str, source_key: bytes, person_key: bytes, packed: bytes = b"") -> AESGCM:
+    """What seals and opens the chunks of one file; `person_key` is empty where nobody is known.
+
+    `packed` is the header as it lies in the file, for who has it at hand.
+    """
     place = object_name.encode()
-    info = b"unsee vault file 1" + struct.pack("<I", len(place)) + place + header.pack()
+    info = b"unsee vault file 1" + struct.pack("<I", len(place)) + place + (packed or header.pack())
     key = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=header.salt, info=info).derive(source_key + person_key)
     return AESGCM(key)
 

@@ -60,7 +60,9 @@ class VaultStore:
             against.append(
                 "The key ring lies beside the vault: a backup that takes both keeps the keys with the photos."
             )
-        return Capability("vault", best, keeps_history=False, limits=(*against, *LIMITS))
+        removed = "ciphertext overwritten and unlinked" if best is Gone.D3 else "ciphertext unlinked"
+        method = "key overwritten in the ring" if best is Gone.D4 else f"key overwritten in the ring, {removed}"
+        return Capability("vault", best, keeps_history=False, limits=(*against, *LIMITS), method=method)
 
     def wrapper(self) -> KeyWrapper:
         """The keeper of the master key."""
@@ -130,18 +132,24 @@ class VaultStore:
             ) from error
 
     def _open(self, life: Life, selector: str, file: int, limit_bytes: int | None) -> bytes:
-        header = parse(os.pread(file, HEADER_BYTES, 0))
+        length = os.fstat(file).st_size
+        # Only where all of it may be too much, its header is looked at first.
+        doubtful = limit_bytes is not None and length > HEADER_BYTES + limit_bytes
+        data = _whole(file, HEADER_BYTES if doubtful else length)
+        header = parse(data)
         if header.selector != selector or (header.source_slot, header.source_key) != (life.slot, life.key_id):
             raise Unsound("it lies in the place of another file")
-        size_bytes = plain_bytes(os.fstat(file).st_size, header.chunk_bytes)
+        size_bytes = plain_bytes(length, header.chunk_bytes)
         if size_bytes < 0:
             raise Unsound("it was cut within its first chunk")
         if limit_bytes is not None and size_bytes > limit_bytes:
             raise StoreError(f"{self.id}: {selector!r} in {life.object!r} is larger than {limit_bytes:,} bytes.")
         with ring.opened(self.keys) as keys:
             source_key, person_key = _unwrap(keys, header, self.wrapper())
-        body = _read_rest(file, os.fstat(file).st_size - HEADER_BYTES)
-        return decrypt(cipher_of(header, life.object, source_key, person_key), memoryview(body), header.chunk_bytes)
+        if doubtful:
+            data = _whole(file, length)
+        cipher = cipher_of(header, life.object, source_key, person_key, data[:HEADER_BYTES])
+        return decrypt(cipher, memoryview(data)[HEADER_BYTES:], header.chunk_bytes)
 
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
         """The salt of each member's sealing: it changes when the member is sealed again, and only then. From the headers."""
@@ -346,12 +354,13 @@ def _unwrap(keys: OpenRing, header: Header, wrapper: KeyWrapper) -> tuple[bytes,
     return source, keys.key(header.person_slot, header.person_key, WrapperUnder(source))
 
 
-def _read_rest(file: int, length: int) -> bytes:
-    data = os.pread(file, length, HEADER_BYTES)
+def _whole(file: int, length: int) -> bytes:
+    """The first so many bytes of a file, or all that it has."""
+    data = os.pread(file, length, 0)
     if len(data) == length:
         return data
     whole = bytearray(data)  # one call reads 2 GB at most
-    while piece := os.pread(file, 1 << 30, HEADER_BYTES + len(whole)):
+    while len(whole) < length and (piece := os.pread(file, min(1 << 30, length - len(whole)), len(whole))):
         whole += piece
     return bytes(whole)
 
