@@ -14,6 +14,8 @@ from usearch.index import Index
 from unsee.core.errors import InvalidValue, StoreError
 from unsee.stores.contract import Member, RawPart, Skipped, Target
 from unsee.stores.registry import open_store
+from unsee.stores.vectors import faissfile
+from unsee.stores.vectors.opened import Block, Rest, same_rest
 from unsee.testing.faults import kill_everywhere
 from unsee.testing.stores import store_id
 
@@ -363,3 +365,59 @@ def test_a_damaged_index_is_said_and_left(tmp_path, recipe, cut, changes):
 def test_bad_options(tmp_path, kind, options):
     with pytest.raises(InvalidValue):
         open_store(store_id(), kind, str(tmp_path), options)
+
+
+@pytest.mark.parametrize("recipe", ["IDMap,Flat", "IVF4,Flat"])
+@pytest.mark.parametrize("ids", [np.arange(300), IDS, IDS * 1_000_000_007 - 5], ids=["dense", "apart", "far apart"])
+def test_among_many_targets_each_is_judged_by_itself(tmp_path, recipe, ids):
+    faiss.write_index(build(recipe, ids=ids), str(tmp_path / "a.faiss"))
+    store = store_of(tmp_path)
+    names = [str(label) for label in ids.tolist()]
+    stamps = dict(zip(names, store.stamps("a.faiss", names), strict=True))
+    odd = ["007", "+3", " 3", "1_0", "٣", "-0", "", "1" * 30, "ann", "-9", str(ids[-1] + 1)]
+    assert store.stamps("a.faiss", [*odd, names[7]]) == [None] * len(odd) + [stamps[names[7]]]
+    wanted = [Target(name, stamps[name]) for name in names[:200]]
+    wanted[5] = Target(names[5], "another")
+    wanted[6:7] = [Target(names[6], "one"), Target(names[6], "two")]
+    outcome = store.erase("a.faiss", [*wanted, *map(Target, odd)])
+    assert (set(outcome.erased), set(outcome.absent)) == ({*names[:5], *names[7:200]}, set(odd))
+    said = {kept.selector: kept.reason for kept in outcome.kept}
+    assert ("replaced" in said.pop(names[5]), "twice" in said.pop(names[6]), said) == (True, True, {})
+    left = [names[5], names[6], *names[200:]]
+    assert {m.selector: m.stamp for m in store.scan()} == {name: stamps[name] for name in left}
+    assert dict(store.read_many("a.faiss", left)) == {name: X[names.index(name)].tobytes() for name in left}
+
+
+@pytest.mark.parametrize("recipe", ["IDMap,Flat", "IVF4,Flat"])
+def test_a_vector_that_was_changed_on_the_way_is_seen(tmp_path, monkeypatch, recipe):
+    faiss.write_index(build(recipe, ids=IDS), str(tmp_path / "a.faiss"))
+    written = faissfile._write
+
+    def spoilt(index, file):
+        written(index, file)
+        if recipe == "IDMap,Flat":
+            os.pwrite(file, b"\x01", os.fstat(file).st_size - 4 * WIDE - 8 * 297 - 30)
+        else:
+            os.pwrite(file, b"\x01", os.fstat(file).st_size - 8 * 40 - 300)
+
+    before = (tmp_path / "a.faiss").read_bytes()
+    monkeypatch.setattr(faissfile, "_write", spoilt)
+    outcome = store_of(tmp_path).erase("a.faiss", targets(*GONE))
+    assert {kept.selector for kept in outcome.kept} == {str(label) for label in GONE}
+    assert "unchanged" in outcome.kept[0].reason
+    assert (tmp_path / "a.faiss").read_bytes() == before
+
+
+def test_rows_of_one_id_may_change_places_and_no_others():
+    labels, codes = np.array([1, 2, 1]), np.array([[1, 1], [2, 2], [3, 3]], "u1")
+    rest = [Rest(labels, codes)]
+
+    def block(order, spoil=0):
+        return [Block(labels[order], codes[order] + np.uint8(spoil), bytes)]
+
+    assert same_rest(rest, block([0, 1, 2]))
+    assert same_rest(rest, block([2, 0, 1]))
+    assert not same_rest(rest, block([0, 1, 2], spoil=1))
+    assert not same_rest(rest, block([2, 0, 1], spoil=1))
+    assert not same_rest(rest, [Block(labels, codes[[1, 0, 2]], bytes)])
+    assert not same_rest(rest, block([0, 1]))

@@ -19,7 +19,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +36,6 @@ LEDGER = "destroyed-keys"
 SEALING = "sealing"
 _LIFE = re.compile("([0-9a-f]{8})-([0-9a-f]{16})")
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY_BYTES = 32
 
 
@@ -116,8 +115,9 @@ def objects(location: str) -> list[str | Skipped]:
     return found
 
 
-def members(location: str, object_name: str, selector: str) -> Iterator[tuple[Life, int]]:
-    """The sealed files of a selector in the lives of an object, the newest first, each open while the caller looks at it.
+def members(location: str, object_name: str, selector: str) -> Iterator[tuple[Life, int, int]]:
+    """The sealed files of a selector in the lives of an object, the newest first: descriptor, open while the caller looks at it,
+    and size.
 
     Raises:
         PathEscape: a link stands in the place of one.
@@ -128,14 +128,18 @@ def members(location: str, object_name: str, selector: str) -> Iterator[tuple[Li
         if above is None:
             return
         with os.scandir(above) as entries:
-            found = [life for entry in entries if (life := _LIFE.fullmatch(entry.name))]
-        for name in sorted(found, key=lambda life: life[0], reverse=True):
-            opened = _open_below(above, (name[0], file[:1].hex(), file.hex()))
+            found = [(life, entry.is_symlink()) for entry in entries if (life := _LIFE.fullmatch(entry.name))]
+        if len(found) > 1:
+            found.sort(key=lambda life: life[0][0], reverse=True)
+        for name, link in found:
+            if link:
+                raise _through_a_link(name[0])
+            opened = _open_below(above, f"{name[0]}/{file[:1].hex()}", file.hex())
             if opened is not None:
                 try:
-                    yield Life(location, object_name, int(name[1], 16), bytes.fromhex(name[2])), opened
+                    yield Life(location, object_name, int(name[1], 16), bytes.fromhex(name[2])), *opened
                 finally:
-                    os.close(opened)
+                    os.close(opened[0])
 
 
 def lives(location: str, object_name: str) -> list[Life]:
@@ -177,34 +181,38 @@ def open_file(location: str, directory_name: str, name: str) -> int | None:
             raise PathEscape(
                 f"{name!r} in {directory_name!r} is a symbolic link.", next_step="Links are never followed."
             ) from None
-    return _regular(file)
+    return _regular(file)[0]
 
 
-def _open_below(directory: int, parts: Sequence[str]) -> int | None:
-    """A descriptor of the regular file at `parts` below an open directory, no link followed; None where there is none."""
-    on_the_way: list[int] = []
+def _open_below(above: int, fan: str, name: str) -> tuple[int, int] | None:
+    """A descriptor of a regular file and its size; None where there is none.
+
+    The directory is looked at and not held: who could put a link in its place between the two calls could as well replace the
+    file itself, and what is read is authenticated for its place.
+    """
     try:
-        for part in parts[:-1]:
-            directory = os.open(part, _PASS, dir_fd=directory)
-            on_the_way.append(directory)
-        return _regular(os.open(parts[-1], _FLAGS, dir_fd=directory))
+        if stat.S_ISLNK(os.stat(fan, dir_fd=above, follow_symlinks=False).st_mode):
+            raise _through_a_link(fan)
+        return _regular(os.open(f"{fan}/{name}", _FLAGS, dir_fd=above))
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
             raise
-        raise PathEscape(f"{'/'.join(parts)!r} leads through a link.", next_step="Links are never followed.") from None
-    finally:
-        for opened in on_the_way:
-            os.close(opened)
+        raise _through_a_link(f"{fan}/{name}") from None
 
 
-def _regular(file: int) -> int:
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        what = kind(os.fstat(file))
+def _through_a_link(name: str) -> PathEscape:
+    return PathEscape(f"{name!r} leads through a link.", next_step="Links are never followed.")
+
+
+def _regular(file: int) -> tuple[int, int]:
+    """The descriptor and the size of the file; closed where it is something else."""
+    seen = os.fstat(file)
+    if not stat.S_ISREG(seen.st_mode):
         os.close(file)
-        raise OSError(errno.EINVAL, f"it is {what}")
-    return file
+        raise OSError(errno.EINVAL, f"it is {kind(seen)}")
+    return file, seen.st_size
 
 
 def destroyed(location: str, object_name: str | None) -> set[tuple[int, bytes]]:

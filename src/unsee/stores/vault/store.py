@@ -122,8 +122,8 @@ class VaultStore:
         """
         _require_name(selector)
         try:
-            for life, file in layout.members(self.location, object_name, selector):
-                return self._open(life, selector, file, limit_bytes)
+            for life, file, length in layout.members(self.location, object_name, selector):
+                return self._open(life, selector, file, length, limit_bytes)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except (Unsound, OSError) as error:
             raise StoreError(
@@ -131,8 +131,7 @@ class VaultStore:
                 next_step="Scan the store again to see what is there; restore what was damaged from a copy of the vault.",
             ) from error
 
-    def _open(self, life: Life, selector: str, file: int, limit_bytes: int | None) -> bytes:
-        length = os.fstat(file).st_size
+    def _open(self, life: Life, selector: str, file: int, length: int, limit_bytes: int | None) -> bytes:
         # Only where all of it may be too much, its header is looked at first.
         doubtful = limit_bytes is not None and length > HEADER_BYTES + limit_bytes
         data = _whole(file, HEADER_BYTES if doubtful else length)
@@ -172,7 +171,7 @@ class VaultStore:
             StoreError: a file cannot be looked into.
         """
         try:
-            for _life, file in layout.members(self.location, object_name, selector):
+            for _life, file, _length in layout.members(self.location, object_name, selector):
                 yield parse(os.pread(file, HEADER_BYTES, 0))
         except (Unsound, OSError) as error:
             raise StoreError(
