@@ -1,5 +1,6 @@
 """Parquet: row groups that are not hit stay as bytes, those that are lose exactly their rows; files of any writer, and bad ones."""
 
+import hashlib
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from parquet_files import SETTINGS, photos, readers, tables
 
 from unsee.core.errors import InvalidValue, StoreError
 from unsee.core.evidence import Gone
-from unsee.stores import overwriting, shards
+from unsee.stores import overwriting, rowfiles, shards
 from unsee.stores.contract import Member, Skipped, Target, read_many
 from unsee.stores.parquet import encoding, open_parquet, thrift
 from unsee.stores.parquet import footer as ft
@@ -184,7 +185,7 @@ def test_bloom_filters_of_kept_groups_serve_and_others_are_gone(tmp_path):
     victim = pq.read_table(path)["id"][2100].as_py()
     store = open_parquet(store_id(), str(tmp_path), {"data": "jpg"})
     data = pq.read_table(path)["jpg"][2100].as_py()
-    (selector,) = [m.selector for m in store.scan() if store.read("a.parquet", m.selector) == data][:1]
+    selector = hashlib.sha256(data).hexdigest()
     assert erase(store, "a.parquet", [selector]).erased == (selector,)
     after = footer_of(path)
     filtered = [ft.BLOOM_FILTER in get(ft.chunks(group)[0], ft.META) for group in after.groups]
@@ -614,3 +615,66 @@ def test_bombs_are_refused():
         thrift.read(b"\x18\xff\xff\xff\xff\x7f")
     with pytest.raises(thrift.ThriftError, match="64 bits"):
         thrift.read(b"\x16" + b"\xff" * 20)
+
+
+# Stamps say of which file they are.
+
+
+def count_stamps(monkeypatch):
+    made = []
+    whole = rowfiles.stamp
+    monkeypatch.setattr(rowfiles, "stamp", lambda view: (made.append(len(view)), whole(view))[1])
+    return made
+
+
+def test_rows_of_a_file_that_nobody_wrote_to_are_not_hashed_again(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    pq.write_table(photos(20), path, row_group_size=10)
+    store = store_at(tmp_path)
+    listed = {m.selector: m.stamp for m in members(store)}
+    made = count_stamps(monkeypatch)
+    assert len(store.erase("a.parquet", [Target(s, listed[s]) for s in ("photo-00001", "photo-00011")]).erased) == 2
+    assert made == []
+    # Now it is another file, and digests tell that the row is the same.
+    assert len(store.erase("a.parquet", [Target("photo-00002", listed["photo-00002"])]).erased) == 1
+    assert made == [500]
+    (kept,) = store.erase("a.parquet", [Target("photo-00003", "0" * 32 + "@" + listed["photo-00003"])]).kept
+    assert "it changed" in kept.reason
+
+
+def test_a_file_written_to_in_its_place_is_hashed(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"id": ["a", "b"], "jpg": [b"one", b"two"]})
+    pq.write_table(table, path, compression="none", use_dictionary=False)
+    store = store_at(tmp_path)
+    stamps = {m.selector: m.stamp for m in members(store)}
+    raw = path.read_bytes()
+    with path.open("r+b") as file:  # the same size and inode
+        file.write(raw.replace(b"one", b"eno"))
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    (kept,) = store.erase("a.parquet", [Target("a", stamps["a"]), Target("b", stamps["b"])]).kept
+    assert kept.selector == "a"
+    assert pq.read_table(path)["id"].to_pylist() == ["a"]
+
+
+def test_without_a_key_rows_of_other_sizes_are_not_hashed_when_the_new_file_is_looked_through(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"jpg": [bytes([n]) * (n // 2) for n in range(1, 41)]}), path)
+    store = open_parquet(store_id(), str(tmp_path), {})
+    victim = hashlib.sha256(bytes([10]) * 5).hexdigest()
+    made = []
+    monkeypatch.setattr(
+        rowfiles.hashlib, "sha256", lambda view: (made.append(len(view)), hashlib.new("sha256", view))[1]
+    )
+    assert store.erase("a.parquet", [Target(victim)]).erased == (victim,)
+    again = made[40:]
+    assert again == [5]  # bytes of 11, of the same size
+    victim = hashlib.sha256(bytes([40]) * 20).hexdigest()
+    monkeypatch.setattr(encoding, "_kept", lambda rows, keep: rows.slice(1, int(keep.sum())))
+    assert "still holds" in store.erase("a.parquet", [Target(victim)]).kept[0].reason
+
+
+def test_the_certificate_says_how(tmp_path):
+    assert store_at(tmp_path).capability().method == (
+        "row groups written anew without the rows, the others copied as bytes"
+    )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -22,7 +23,19 @@ from unsee.core.errors import PathEscape, StoreError, StoreUnreachable
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
 from unsee.stores import beneath, emptying, overwriting, rawfiles, shards
-from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
+from unsee.stores.contract import (
+    Capability,
+    Erased,
+    HeldVersion,
+    Kept,
+    Member,
+    RawPart,
+    Residue,
+    Skipped,
+    Target,
+    same_stamp,
+    unhinted,
+)
 from unsee.stores.names import ROOT
 from unsee.stores.removal import why
 from unsee.stores.rows import RowShape, stamp
@@ -107,7 +120,8 @@ class RowFileStore:
                 best = Gone.D3
             else:
                 limits = ("Zeros were asked for, but this file system may write them elsewhere.", *limits)
-        return Capability(kind=self.format.kind, best_gone=best, keeps_history=False, limits=limits)
+        method = f"{self.format.part}s written anew without the rows, the others copied as bytes"
+        return Capability(self.format.kind, best, keeps_history=False, limits=limits, method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every row of every file, files by name, rows in order; rows with equal selectors once. Reads and hashes the data column.
@@ -128,10 +142,15 @@ class RowFileStore:
                 if file is None:
                     return
                 with self.format.open(file) as rows:
-                    shape = self.shape.resolved(rows.schema)
+                    shape, place = self.shape.resolved(rows.schema), shards.stamp_of(file)
                     for part in range(len(rows.rows)):
                         try:
-                            yield from self._list_part(name, rows, shape, part, known)
+                            for found in self._list_part(name, rows, shape, part, known):
+                                yield (
+                                    replace(found, stamp=f"{found.stamp}@{place}")
+                                    if isinstance(found, Member)
+                                    else found
+                                )
                         except FAILURES as error:
                             yield Skipped(name, "", f"its {self.format.part} {part} cannot be read: {reason(error)}")
         except StoreUnreachable:
@@ -183,7 +202,7 @@ class RowFileStore:
         left = dict.fromkeys(selectors)
         error: StoreError | None = None
         try:
-            for _, selector, view in self._find(object_name, left):
+            for _, _, selector, view in self._find(object_name, left):
                 if selector in left:
                     del left[selector]
                     if limit_bytes is not None and len(view) > limit_bytes:
@@ -201,13 +220,13 @@ class RowFileStore:
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
         """A digest of each row's data, None where there is no such row. Reads as `read_many` does."""
         found: dict[str, str] = {}
-        for shape, selector, view in self._find(object_name, selectors):
+        for place, shape, selector, view in self._find(object_name, selectors):
             if selector not in found:
-                found[selector] = _stamp(shape, selector, view)
+                found[selector] = f"{_stamp(shape, selector, view)}@{place}"
         return [found.get(selector) for selector in selectors]
 
-    def _find(self, object_name: str, selectors: Iterable[str]) -> Iterator[tuple[RowShape, str, memoryview]]:
-        """The rows that are named so; ends early when each selector was seen."""
+    def _find(self, object_name: str, selectors: Iterable[str]) -> Iterator[tuple[str, RowShape, str, memoryview]]:
+        """The rows that are named so, and which file this is; ends early when each selector was seen."""
         wanted = frozenset(selectors)
         unseen = set(wanted)
         try:
@@ -215,13 +234,13 @@ class RowFileStore:
                 if file is None or not wanted:
                     return
                 with self.format.open(file) as rows:
-                    shape = self.shape.resolved(rows.schema)
+                    shape, place = self.shape.resolved(rows.schema), shards.stamp_of(file)
                     for part in _parts_with(rows, shape, wanted):
                         for batch in rows.columns(part, shape.columns()):
                             for selector, view in shape.views(batch):
                                 if selector in wanted:
                                     unseen.discard(selector)
-                                    yield shape, selector, view
+                                    yield place, shape, selector, view
                         if not unseen:
                             return
         except (PathEscape, StoreUnreachable):
@@ -235,13 +254,14 @@ class RowFileStore:
         All rows of a selector go. A file with hard links is kept: the other names would still hold its bytes. Before the new file
         takes its place, it is read again and looked through for the rows.
 
-        Cost: the key column (without a key: the data column, hashed), the parts that hold targets, decoded and encoded, and a copy
-        of the others. Memory: a few parts that hold targets.
+        Cost: the key column (without a key: the data column, hashed in two threads), a copy of the parts that hold no targets, and
+        of those that do what the format says. Data are read to compare stamps only where the file was written to since it was
+        listed. Memory: a few parts that hold targets.
         """
         wanted: dict[str, Target] = {}
         doubtful: dict[str, str] = {}
         for target in targets:
-            if wanted.setdefault(target.selector, target) != target:
+            if not same_stamp(wanted.setdefault(target.selector, target).stamp, target.stamp):
                 doubtful[target.selector] = "it is listed twice, with different stamps"
         outcome = _Outcome(wanted, doubtful)
         above, name = shards.split(object_name)
@@ -268,7 +288,7 @@ class RowFileStore:
             seen = shards.stamp_of(file)
             with self.format.open(file) as rows:
                 shape = self.shape.resolved(rows.schema)
-                going = _going(rows, shape, outcome)
+                going = _going(rows, shape, outcome, seen)
             if not going:
                 return False
             if shards.other_names(file):
@@ -281,7 +301,7 @@ class RowFileStore:
                 anew = rows.rewrite(new, going)
                 retained = sum(rows.rows) - sum(int(mask.sum()) for mask in going.values())
             with self.format.open(new) as rows:
-                _look_again(rows, anew, shape, outcome.going, retained)
+                _look_again(rows, anew, shape, outcome, retained)
 
         return self._replace(object_name, write, going)
 
@@ -297,7 +317,7 @@ class RowFileStore:
             StoreError: the file cannot be read: the rows may be there.
         """
         asked = list(dict.fromkeys(selectors))
-        found = {selector for _, selector, _ in self._find(object_name, asked)}
+        found = {selector for _, _, selector, _ in self._find(object_name, asked)}
         left = [Residue(selector, "current") for selector in asked if selector in found]
         above, name = shards.split(object_name)
         with beneath.directory(self.location, above) as directory:
@@ -373,6 +393,8 @@ class _Outcome:
     wanted: Mapping[str, Target]
     kept: dict[str, str]
     going: set[str] = field(default_factory=set)
+    sizes: set[int] = field(default_factory=set)
+    """Without a key: of the data that go."""
 
     def fail(self, because: str) -> None:
         """Nothing was erased, or it is not known what was."""
@@ -418,24 +440,34 @@ def _parts_with(rows: RowFile, shape: RowShape, wanted: frozenset[str]) -> Itera
             yield part
 
 
-def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.ndarray[Any, Any]]:
-    """Which rows go. Selectors of which a row changed since they were listed are put among the kept ones."""
+def _going(rows: RowFile, shape: RowShape, outcome: _Outcome, place: str) -> dict[int, np.ndarray[Any, Any]]:
+    """Which rows go. Selectors of which a row changed since they were listed are put among the kept ones.
+
+    Rows that were listed in this very file, which nobody wrote to since (`place`), are not read for that; but those of which
+    there are several are: a stamp is that of the first.
+    """
     wanted = frozenset(outcome.wanted.keys() - outcome.kept.keys())
     found: dict[int, list[str]] = {}
-    for part in range(len(rows.rows)):
-        selectors = [s for batch in rows.columns(part, _names(shape)) for s in shape.selectors(batch)]
-        if not wanted.isdisjoint(selectors):
-            found[part] = [selector if selector in wanted else "" for selector in selectors]
-    stamped = {selector for selector in wanted if outcome.wanted[selector].stamp is not None}
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        for part in range(len(rows.rows)):
+            selectors: list[str] = []
+            for names, sizes in _named(rows, shape, part, pool):
+                selectors.extend(selector if selector in wanted else "" for selector in names)
+                outcome.sizes.update(size for name, size in zip(names, sizes, strict=False) if name in wanted)
+            if any(selectors):
+                found[part] = selectors
+    stamps = {s: mark for s in wanted if (mark := outcome.wanted[s].stamp) is not None}
+    times = Counter(selector for selectors in found.values() for selector in selectors)
+    stamped = {s for s, mark in stamps.items() if mark.rpartition("@")[2] != place or times[s] > 1}
     with ThreadPoolExecutor(_HASHERS) as pool:
         for part, selectors in found.items():
             if shape.key is None:
-                changed = {s for s in selectors if s in stamped and outcome.wanted[s].stamp != s[:32]}
+                changed = {s for s in selectors if s in stamped and unhinted(stamps[s]) != s[:32]}
             elif stamped.isdisjoint(selectors):
                 continue
             else:
                 seen = _stamps_of(rows, shape, part, stamped, pool)
-                changed = {selector for selector, mark in seen if mark != outcome.wanted[selector].stamp}
+                changed = {selector for selector, mark in seen if mark != unhinted(stamps[selector])}
             outcome.kept.update(dict.fromkeys(changed, "it changed after it was listed"))
     going: dict[int, np.ndarray[Any, Any]] = {}
     for part, selectors in found.items():
@@ -444,6 +476,25 @@ def _going(rows: RowFile, shape: RowShape, outcome: _Outcome) -> dict[int, np.nd
             going[part] = mask
             outcome.going.update(s for s, goes in zip(selectors, mask.tolist(), strict=True) if goes)
     return going
+
+
+def _named(
+    rows: RowFile, shape: RowShape, part: int, pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[str], list[int]]]:
+    """Selectors of the rows of one part; without a key, hashed in other threads while the next rows are decoded, the sizes too."""
+    if shape.key is not None:
+        yield from ((shape.selectors(batch), []) for batch in rows.columns(part, _names(shape)))
+        return
+    waiting: deque[Future[tuple[list[str], list[int]]]] = deque()
+    for batch in rows.columns(part, _names(shape)):
+        waiting.append(pool.submit(_digests, shape, batch))
+        if len(waiting) > _HASHERS:
+            yield waiting.popleft().result()
+    yield from (one.result() for one in waiting)
+
+
+def _digests(shape: RowShape, batch: pa.RecordBatch) -> tuple[list[str], list[int]]:
+    return shape.selectors(batch), [0 if view is None else len(view) for view in shape.data_views(batch)]
 
 
 def _stamps_of(
@@ -465,8 +516,10 @@ def _stamps_of(
     yield from ((selector, mark.result()) for selector, mark in waiting)
 
 
-def _look_again(rows: RowFile, anew: Sequence[int], shape: RowShape, gone: set[str], retained: int) -> None:
+def _look_again(rows: RowFile, anew: Sequence[int], shape: RowShape, outcome: _Outcome, retained: int) -> None:
     """Read the names in the new file's new parts; the others are bytes of parts that were looked through before.
+
+    Without a key, data of another size than any that goes are none of those, whatever they are, and are not hashed.
 
     Raises:
         StoreError: one of the rows is still there, or the file has not as many rows as it should.
@@ -475,5 +528,14 @@ def _look_again(rows: RowFile, anew: Sequence[int], shape: RowShape, gone: set[s
         raise StoreError(f"the new file has {sum(rows.rows):,} rows instead of {retained:,}; it was thrown away")
     for part in anew:
         for batch in rows.columns(part, _names(shape)):
-            if not gone.isdisjoint(shape.selectors(batch)):
+            if shape.key is not None:
+                names = shape.selectors(batch)
+            else:
+                views = shape.data_views(batch)
+                names = [
+                    hashlib.sha256(view).hexdigest()
+                    for view in views
+                    if view is not None and len(view) in outcome.sizes
+                ]
+            if not outcome.going.isdisjoint(names):
                 raise StoreError("the new file still holds a row that goes; it was thrown away")

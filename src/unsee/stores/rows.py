@@ -129,6 +129,11 @@ class RowShape:
                 found.extend("" if view is None else _digest(view) for view in views)
         return found
 
+    def data_views(self, batch: pa.RecordBatch | pa.Table) -> Iterator[memoryview | None]:
+        """The data of every row, in order, without copying; None where they are null."""
+        for part in _parts(batch):
+            yield from _data_views(_column(part, self._data))
+
     def nameless(self, batch: pa.RecordBatch | pa.Table) -> int:
         """How many rows are no members. Cheap without a key."""
         if self.key is not None:

@@ -47,7 +47,7 @@ def clean(old: int, footer: Footer, n: int) -> Encoded:
                 stale.append(number)
     if not stale:
         return Encoded()
-    return encode(old, footer, n, np.ones(get(footer.groups[n], ft.GROUP_ROWS), bool), stale)
+    return Encoded(encode(old, footer, n, np.ones(get(footer.groups[n], ft.GROUP_ROWS), bool), stale))
 
 
 def _entries(file: int, chunk: Struct) -> int:

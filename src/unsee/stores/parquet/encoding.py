@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,14 @@ import pyarrow.parquet as pq
 
 from unsee.core.errors import StoreError
 from unsee.stores.parquet import footer as ft
-from unsee.stores.parquet import thrift
+from unsee.stores.parquet import splicing, thrift
 from unsee.stores.parquet.footer import Footer, get
+from unsee.stores.parquet.splicing import BLOB_BYTES, Piece
 from unsee.stores.parquet.thrift import STRUCT, Struct, ThriftError
 
 _CODECS = {0: "none", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4"}
 _ENCODINGS = {5: "DELTA_BINARY_PACKED", 6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY", 9: "BYTE_STREAM_SPLIT"}
 _DICTIONARY_ENCODINGS = {2, 8}
-_BLOB_BYTES = 1024
-"""Columns of larger values gain nothing by a dictionary, and pyarrow would collect a megabyte of it first."""
 _PAGE_HEADER_BYTES = 1 << 16
 _FEW_RUNS = 8
 _CRC = 4
@@ -30,27 +30,67 @@ _CRC = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """Columns of a row group as they lie in a file in memory."""
+class Column:
+    """A column of a row group, made anew."""
 
-    data: memoryview = field(default_factory=lambda: memoryview(b""))
-    chunks: Mapping[int, Struct] = field(default_factory=dict)
-    """Number of the column to its chunk, placed in `data`."""
+    chunk: Struct
+    """As the footer of a file would tell of it."""
+    pieces: Sequence[Piece]
+    """Its pages."""
+    beside: Callable[[int, int], bytes]
+    """Reads what else the chunk tells of: the bytes from a place on, so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Columns of a row group, made anew."""
+
+    columns: Mapping[int, Column] = field(default_factory=dict)
+    """By their number."""
     group: Struct = field(default_factory=dict)
     """What is new of the row group: rows and sizes; empty where only some columns are here."""
 
 
-def encode(old: int, footer: Footer, n: int, keep: np.ndarray[Any, Any], only: Sequence[int] | None = None) -> Encoded:
-    """Row group `n` with the rows that are True in `keep`, or `only` these of its columns.
+def without(old: int, footer: Footer, n: int, keep: np.ndarray[Any, Any]) -> Encoded:
+    """Row group `n` with the rows that are True in `keep`: columns of pictures spliced where they can be, the others encoded.
 
-    The columns are read and written as the physical values that they are, so nothing depends on what Arrow makes of their types.
+    Raises:
+        As `encode`.
+    """
+    made: dict[int, Column] = {}
+    for number, (chunk, leaf) in enumerate(zip(ft.chunks(footer.groups[n]), ft.leaves(footer.schema), strict=True)):
+        if not footer.untold_sizes and splicing.can(chunk, leaf):
+            with suppress(
+                ValueError, KeyError, TypeError, pa.ArrowException
+            ):  # pyarrow may yet read it, or says why not
+                spliced = splicing.splice(old, chunk, leaf, keep)
+                made[number] = Column(spliced.chunk, spliced.pieces, partial(_all_of, spliced.index))
+    others = [number for number in range(len(ft.chunks(footer.groups[n]))) if number not in made]
+    if others:
+        made.update(encode(old, footer, n, keep, others))
+    told = [get(column.chunk, ft.META) for column in made.values()]
+    sizes = {ft.GROUP_PLAIN_SIZE: sum(get(meta, ft.PLAIN_SIZE) for meta in told)}
+    sizes[ft.GROUP_ROWS] = int(keep.sum())
+    if ft.GROUP_SIZE in footer.groups[n]:
+        sizes[ft.GROUP_SIZE] = sum(get(meta, ft.SIZE) for meta in told)
+    return Encoded(made, {number: (thrift.I64, size) for number, size in sizes.items()})
+
+
+def _all_of(index: bytes, start: int, length: int) -> bytes:
+    del start, length  # there is one thing beside a spliced chunk
+    return index
+
+
+def encode(old: int, footer: Footer, n: int, keep: np.ndarray[Any, Any], numbers: Sequence[int]) -> dict[int, Column]:
+    """These columns of row group `n` with the rows that are True in `keep`.
+
+    They are read and written as the physical values that they are, so nothing depends on what Arrow makes of their types.
 
     Raises:
         StoreError: it cannot be decoded, its codec cannot be written, or what was written does not fit the file.
         pa.ArrowException: it cannot be decoded.
     """
     group = footer.groups[n]
-    numbers = range(len(ft.chunks(group))) if only is None else only
     with reading(old, footer, n) as (source, names):
         rows = source.read_row_group(0, columns=[names[number] for number in numbers], use_threads=False)
     if len(rows) != len(keep):
@@ -64,8 +104,14 @@ def encode(old: int, footer: Footer, n: int, keep: np.ndarray[Any, Any], only: S
         writing.write_table(rows, row_group_size=max(1, len(rows)))
     data = memoryview(sink.getvalue()).cast("B")
     made = _fitted(data, [leaves[number] for number in numbers], chunks, len(rows))
-    told = {} if only is not None else {f: v for f, v in made.items() if f not in {ft.COLUMNS, ft.ORDINAL}}
-    return Encoded(data, dict(zip(numbers, ft.chunks(made), strict=True)), told)
+    return {
+        number: Column(chunk, [data[slice(*ft.span(chunk))]], partial(_slice, data))
+        for number, chunk in zip(numbers, made, strict=True)
+    }
+
+
+def _slice(data: memoryview, start: int, length: int) -> bytes:
+    return bytes(data[start : start + length])
 
 
 @contextmanager
@@ -139,7 +185,7 @@ def _settings(old: int, chunks: Sequence[Struct], leaves: Sequence[ft.Leaf], pat
 def is_blob(meta: Struct) -> bool:
     """Whether the values of a chunk are large on average: pictures."""
     count = get(meta, ft.NUM_VALUES)
-    return bool(count and get(meta, ft.PLAIN_SIZE) / count > _BLOB_BYTES)
+    return bool(count and get(meta, ft.PLAIN_SIZE) / count > BLOB_BYTES)
 
 
 def _written_paths(schema: pa.Schema) -> list[str]:
@@ -151,8 +197,8 @@ def _written_paths(schema: pa.Schema) -> list[str]:
     return [written.column(n).path for n in range(len(written))]
 
 
-def _fitted(data: memoryview, leaves: Sequence[ft.Leaf], old: Sequence[Struct], rows: int) -> Struct:
-    """The one row group of the encoded file, told in the old file's terms.
+def _fitted(data: memoryview, leaves: Sequence[ft.Leaf], old: Sequence[Struct], rows: int) -> list[Struct]:
+    """The chunks of the encoded file's one row group, told in the old file's terms.
 
     Raises:
         StoreError: it does not fit the old file's schema.
@@ -170,7 +216,7 @@ def _fitted(data: memoryview, leaves: Sequence[ft.Leaf], old: Sequence[Struct], 
         told: Struct = get(was, ft.META)
         meta: Struct = {**get(new, ft.META), ft.TYPE: told[ft.TYPE], ft.PATH: told[ft.PATH]}
         columns.append({**new, ft.META: (STRUCT, meta)})
-    return {**made, ft.COLUMNS: (thrift.LIST, (STRUCT, columns))}
+    return columns
 
 
 def _form(leaf: ft.Leaf) -> tuple[int, int, tuple[int, ...]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,16 @@ import numpy as np
 from unsee.stores import shards
 from unsee.stores.parquet import dictionaries, thrift
 from unsee.stores.parquet import footer as ft
-from unsee.stores.parquet.encoding import Encoded, encode
+from unsee.stores.parquet.encoding import Encoded, without
 from unsee.stores.parquet.footer import Footer, get
+from unsee.stores.parquet.splicing import Piece
 from unsee.stores.parquet.thrift import I32, I64, Struct, ThriftError
 
 AT_ONCE = 2
 """Row groups that are encoded at a time; each takes about three times its size in memory."""
 _FILTER_HEADER_BYTES = 256
+_VIEWS_AT_ONCE = 1024
+"""IOV_MAX of Linux."""
 
 
 def rewrite(old: int, new: int, footer: Footer, going: Mapping[int, np.ndarray[Any, Any]]) -> list[int]:
@@ -47,7 +49,7 @@ def rewrite(old: int, new: int, footer: Footer, going: Mapping[int, np.ndarray[A
     out.write(ft.MAGIC)
     staying = [n for n in range(len(footer.groups)) if n not in going or not going[n].all()]
     work = [
-        partial(encode, old, footer, n, ~going[n]) if n in going else partial(dictionaries.clean, old, footer, n)
+        partial(without, old, footer, n, ~going[n]) if n in going else partial(dictionaries.clean, old, footer, n)
         for n in staying
     ]
     for n, made in zip(staying, _in_turn(work), strict=True):
@@ -99,38 +101,36 @@ class _Out:
     groups: list[Struct] = field(default_factory=list)
     beside: list[_Beside] = field(default_factory=list)
 
-    def write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.write(self.file, view)
-            view, self.at = view[written:], self.at + written
+    def write(self, data: bytes) -> None:
+        self.append([memoryview(data)], -1)
+
+    def append(self, pieces: Iterable[Piece], old: int) -> None:
+        """Append pieces, those in memory many at a time."""
+        for in_memory, some in groupby(pieces, key=_is_in_memory):
+            if in_memory:
+                self.at += _write(self.file, [piece for piece in some if isinstance(piece, memoryview) and piece])
+            else:
+                for start, end in ft.stretches([(start, start + length) for start, length in some]):
+                    shards.copy_range(old, self.file, start, end - start)
+                    self.at += end - start
 
     def take(self, like: Struct, old: int, made: Encoded) -> None:
         """Append a row group: what was encoded anew of it, and the rest from the old file, in the order in which it lay there."""
         moves: dict[int, int] = {}
         at = self.at
-        pieces: list[tuple[bool, tuple[int, int]]] = []
-        before = [made.chunks.get(n, chunk) for n, chunk in enumerate(ft.chunks(like))]
+        pieces: list[Piece] = []
+        before = [made.columns[n].chunk if n in made.columns else chunk for n, chunk in enumerate(ft.chunks(like))]
         for n in sorted(range(len(before)), key=lambda n: ft.span(ft.chunks(like)[n])):
             start, end = ft.span(before[n])
-            pieces.append((n in made.chunks, (start, end)))
+            pieces.extend(made.columns[n].pieces if n in made.columns else [(start, end - start)])
             moves[n] = at - start
             at += end - start
-        for new, spans in groupby(pieces, key=itemgetter(0)):
-            for start, end in ft.stretches([span for _, span in spans]):
-                self._append(made.data[start:end] if new else (old, start, end - start))
+        self.append(pieces, old)
         after = [ft.moved(chunk, moves[n]) for n, chunk in enumerate(before)]
         for n, (was, now) in enumerate(zip(before, after, strict=True)):
-            reader = partial(_slice, made.data) if n in made.chunks else partial(_piece, old)
-            self._note(was, now, moves[n], reader, lasting=n not in made.chunks)
+            reader = made.columns[n].beside if n in made.columns else partial(_piece, old)
+            self._note(was, now, moves[n], reader, lasting=n not in made.columns)
         self.groups.append(ft.group_of({**like, **made.group}, after, len(self.groups)))
-
-    def _append(self, what: memoryview | tuple[int, int, int]) -> None:
-        if isinstance(what, memoryview):
-            self.write(what)
-        else:
-            shards.copy_range(what[0], self.file, what[1], what[2])
-            self.at += what[2]
 
     def _note(self, was: Struct, now: Struct, by: int, reader: Callable[[int, int], bytes], *, lasting: bool) -> None:
         """Remember where a chunk's filters and indexes are. Those in a buffer are taken out of it, so that it can go."""
@@ -166,8 +166,22 @@ def _piece(file: int, start: int, length: int) -> bytes:
     return os.pread(file, length, start)
 
 
-def _slice(data: memoryview, start: int, length: int) -> bytes:
-    return bytes(data[start : start + length])
+def _is_in_memory(piece: Piece) -> bool:
+    return isinstance(piece, memoryview)
+
+
+def _write(file: int, views: list[memoryview]) -> int:
+    """Append all of the views; how many bytes they are."""
+    total = sum(map(len, views))
+    first = 0
+    while first < len(views):
+        written = os.writev(file, views[first : first + _VIEWS_AT_ONCE])
+        while first < len(views) and written >= len(views[first]):
+            written -= len(views[first])
+            first += 1
+        if written:
+            views[first] = views[first][written:]
+    return total
 
 
 def _bloom_filter_length(data: bytes) -> int:
