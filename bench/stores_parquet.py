@@ -6,7 +6,8 @@ leaves: ≤ 10 % of the row groups are hit. 10 % and 90 % at random: every row g
 
 Every line begins with the files out of the page cache and ends with the result on the disk. The peers read, filter and write new
 files beside the old ones; they look at nothing afterwards. Ours sees that the files are those that were listed, reads the names in
-the new row groups again, and replaces the old file; then what is left of the erased is searched for, in the bytes and through a reader.
+the new row groups again, and replaces the old file; then what is left of the erased is searched for, in the bytes and through a
+reader.
 """
 
 from __future__ import annotations

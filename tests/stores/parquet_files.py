@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from hypothesis import assume
 from hypothesis import strategies as st
 
 BLOBS = st.binary(max_size=200) | st.integers(0, 255).map(lambda n: bytes([n]) * 3000)
@@ -74,7 +75,7 @@ def tables(draw, deep=2, most=40):
         columns[f"c{n}"] = pa.array(draw(st.lists(values, min_size=rows, max_size=rows)), kind)
     if draw(st.booleans()):
         words = draw(st.lists(st.none() | WORDS, min_size=rows, max_size=rows))
-        columns["words"] = pa.array(words).dictionary_encode()
+        columns["words"] = pa.array(words, pa.string()).dictionary_encode()
     return pa.table(columns)
 
 
@@ -94,6 +95,11 @@ SETTINGS = st.fixed_dictionaries(
         "store_schema": st.booleans(),
     }
 )
+
+
+def assume_readable(outcome):
+    """pyarrow cannot read lists of DuckDB's that are all null as bare values; the rows are kept, and the reason says so."""
+    assume(not any("list offsets" in kept.reason for kept in outcome.kept))
 
 
 def readers(path):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from parquet_files import SETTINGS, photos, readers, tables
+from parquet_files import SETTINGS, assume_readable, photos, readers, tables
 
 from unsee.core.errors import InvalidValue, StoreError
 from unsee.core.evidence import Gone
@@ -83,7 +83,9 @@ def test_files_of_other_writers(tmp_path_factory, table, writer, data):
         pq.write_table(table, path, flavor="spark", row_group_size=7)
     before = pl.read_parquet(path)
     going = data.draw(st.sets(st.sampled_from(table["id"].to_pylist()), min_size=1))
-    assert set(erase(store_at(path.parent, data="jpg"), path.name, sorted(going)).erased) == going
+    outcome = erase(store_at(path.parent, data="jpg"), path.name, sorted(going))
+    assume_readable(outcome)
+    assert set(outcome.erased) == going
     after = pl.read_parquet(path)
     assert after.equals(before.filter(~pl.col("id").is_in(sorted(going))), null_equal=True)
     sizes = [(key, None if jpg is None else len(jpg)) for key, jpg in after.select("id", "jpg").iter_rows()]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from parquet_files import SETTINGS, readers, tables
+from parquet_files import SETTINGS, assume_readable, readers, tables
 
 from unsee.stores.contract import Target
 from unsee.stores.parquet import encoding, levels, open_parquet, splicing, thrift
@@ -96,7 +96,9 @@ def test_columns_of_other_writers(tmp_path_factory, table, writer, data):
     before = pl.read_parquet(path)
     going = data.draw(st.sets(st.sampled_from(table["id"].to_pylist()), min_size=1))
     with any_size_is_spliced():
-        assert set(erase(path, sorted(going)).erased) == going
+        outcome = erase(path, sorted(going))
+    assume_readable(outcome)
+    assert set(outcome.erased) == going
     after = pl.read_parquet(path)
     assert after.equals(before.filter(~pl.col("id").is_in(sorted(going))), null_equal=True)
     sizes = [(key, None if jpg is None else len(jpg)) for key, jpg in after.select("id", "jpg").iter_rows()]
@@ -166,8 +168,8 @@ def test_pages_that_lose_nothing_stay_as_bytes(tmp_path, codec):
 
 def test_nulls_within_structs_and_their_count(tmp_path):
     """`image` is null, or its bytes are: other levels, and no value."""
-    several = [None, {"bytes": None, "path": "q"}, *({"bytes": bytes([n]) * 3000, "path": "p"} for n in range(5))]
-    rows = [several[n % 7] for n in range(60)]
+    nothing = [None, {"bytes": None, "path": "q"}]
+    rows = [nothing[n % 7] if n % 7 < 2 else {"bytes": bytes([n]) * 3000, "path": "p"} for n in range(60)]
     table = pa.table({"id": [f"k{n}" for n in range(60)], "image": rows})
     path = tmp_path / "a.parquet"
     pq.write_table(table, path)
