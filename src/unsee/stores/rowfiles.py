@@ -89,6 +89,14 @@ class Format(Protocol):
     def part(self) -> str:
         """What its parts are called: row group."""
 
+    @property
+    def method(self) -> str:
+        """How rows are erased, in a few words for the certificate."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether whoever writes to a file of this kind changes its time at once: not through a writable mapping."""
+
     def open(self, file: int) -> AbstractContextManager[RowFile]:
         """The file behind a descriptor. Raises one of `FAILURES` where it is none of this format."""
 
@@ -120,8 +128,11 @@ class RowFileStore:
                 best = Gone.D3
             else:
                 limits = ("Zeros were asked for, but this file system may write them elsewhere.", *limits)
-        method = f"{self.format.part}s written anew without the rows, the others copied as bytes"
-        return Capability(self.format.kind, best, keeps_history=False, limits=limits, method=method)
+        return Capability(self.format.kind, best, keeps_history=False, limits=limits, method=self.format.method)
+
+    def _hint(self, file: int) -> str:
+        """What follows a digest in a stamp: which file it was seen in; empty where times do not tell of writing."""
+        return f"@{shards.stamp_of(file)}" if self.format.timed else ""
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every row of every file, files by name, rows in order; rows with equal selectors once. Reads and hashes the data column.
@@ -142,14 +153,12 @@ class RowFileStore:
                 if file is None:
                     return
                 with self.format.open(file) as rows:
-                    shape, place = self.shape.resolved(rows.schema), shards.stamp_of(file)
+                    shape, hint = self.shape.resolved(rows.schema), self._hint(file)
                     for part in range(len(rows.rows)):
                         try:
                             for found in self._list_part(name, rows, shape, part, known):
                                 yield (
-                                    replace(found, stamp=f"{found.stamp}@{place}")
-                                    if isinstance(found, Member)
-                                    else found
+                                    replace(found, stamp=f"{found.stamp}{hint}") if isinstance(found, Member) else found
                                 )
                         except FAILURES as error:
                             yield Skipped(name, "", f"its {self.format.part} {part} cannot be read: {reason(error)}")
@@ -220,9 +229,9 @@ class RowFileStore:
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
         """A digest of each row's data, None where there is no such row. Reads as `read_many` does."""
         found: dict[str, str] = {}
-        for place, shape, selector, view in self._find(object_name, selectors):
+        for hint, shape, selector, view in self._find(object_name, selectors):
             if selector not in found:
-                found[selector] = f"{_stamp(shape, selector, view)}@{place}"
+                found[selector] = f"{_stamp(shape, selector, view)}{hint}"
         return [found.get(selector) for selector in selectors]
 
     def _find(self, object_name: str, selectors: Iterable[str]) -> Iterator[tuple[str, RowShape, str, memoryview]]:
@@ -234,13 +243,13 @@ class RowFileStore:
                 if file is None or not wanted:
                     return
                 with self.format.open(file) as rows:
-                    shape, place = self.shape.resolved(rows.schema), shards.stamp_of(file)
+                    shape, hint = self.shape.resolved(rows.schema), self._hint(file)
                     for part in _parts_with(rows, shape, wanted):
                         for batch in rows.columns(part, shape.columns()):
                             for selector, view in shape.views(batch):
                                 if selector in wanted:
                                     unseen.discard(selector)
-                                    yield place, shape, selector, view
+                                    yield hint, shape, selector, view
                         if not unseen:
                             return
         except (PathEscape, StoreUnreachable):
@@ -288,7 +297,7 @@ class RowFileStore:
             seen = shards.stamp_of(file)
             with self.format.open(file) as rows:
                 shape = self.shape.resolved(rows.schema)
-                going = _going(rows, shape, outcome, seen)
+                going = _going(rows, shape, outcome, self._hint(file))
             if not going:
                 return False
             if shards.other_names(file):
@@ -440,10 +449,10 @@ def _parts_with(rows: RowFile, shape: RowShape, wanted: frozenset[str]) -> Itera
             yield part
 
 
-def _going(rows: RowFile, shape: RowShape, outcome: _Outcome, place: str) -> dict[int, np.ndarray[Any, Any]]:
+def _going(rows: RowFile, shape: RowShape, outcome: _Outcome, hint: str) -> dict[int, np.ndarray[Any, Any]]:
     """Which rows go. Selectors of which a row changed since they were listed are put among the kept ones.
 
-    Rows that were listed in this very file, which nobody wrote to since (`place`), are not read for that; but those of which
+    Rows that were listed in this very file, which nobody wrote to since (`hint`), are not read for that; but those of which
     there are several are: a stamp is that of the first.
     """
     wanted = frozenset(outcome.wanted.keys() - outcome.kept.keys())
@@ -458,7 +467,7 @@ def _going(rows: RowFile, shape: RowShape, outcome: _Outcome, place: str) -> dic
                 found[part] = selectors
     stamps = {s: mark for s in wanted if (mark := outcome.wanted[s].stamp) is not None}
     times = Counter(selector for selectors in found.values() for selector in selectors)
-    stamped = {s for s, mark in stamps.items() if mark.rpartition("@")[2] != place or times[s] > 1}
+    stamped = {s for s, mark in stamps.items() if not hint or not mark.endswith(hint) or times[s] > 1}
     with ThreadPoolExecutor(_HASHERS) as pool:
         for part, selectors in found.items():
             if shape.key is None:

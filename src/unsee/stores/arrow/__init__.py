@@ -88,6 +88,8 @@ class ArrowFormat:
     infixes: tuple[str, ...] = ()
     limits: tuple[str, ...] = LIMITS
     part: str = "record batch"
+    method: str = "record batches written anew without the rows, the others copied as bytes"
+    timed: bool = True
 
     @contextmanager
     def open(self, file: int) -> Iterator[ArrowRows]:

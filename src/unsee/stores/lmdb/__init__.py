@@ -151,6 +151,9 @@ class LmdbFormat:
     infixes: tuple[str, ...] = ()
     limits: tuple[str, ...] = LIMITS
     part: str = "run of pages"
+    method: str = "environment written anew without the keys"
+    timed: bool = False
+    """Environments may be written to through a mapping."""
     samples: bool = False
     """Keys are named as in WebDataset's shards: `000123.jpg` and `000123.json` are one sample."""
 

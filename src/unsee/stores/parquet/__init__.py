@@ -68,6 +68,8 @@ class ParquetFormat:
     infixes: tuple[str, ...] = ()
     limits: tuple[str, ...] = LIMITS
     part: str = "row group"
+    method: str = "row groups written anew without the rows, the others copied as bytes"
+    timed: bool = True
 
     @contextmanager
     def open(self, file: int) -> Iterator[ParquetRows]:

@@ -150,6 +150,8 @@ class RecordFormat:
     """In the names of files of a split: `train.tfrecord-00000-of-00010`."""
     limits: tuple[str, ...] = LIMITS
     part: str = "stretch of records"
+    method: str = "file written anew without the records, the others copied as bytes"
+    timed: bool = True
 
     @contextmanager
     def open(self, file: int) -> Iterator[RecordFile]:
