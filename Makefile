@@ -51,6 +51,7 @@ bench: $(STAMP)  ## Speed against peers and the physical limit, as ratios of one
 fuzz: $(STAMP)  ## Hostile bytes against the parsers, a minute each (needs the extra "fuzz")
 	$(PY) -m fuzz tar --seconds 60
 	$(PY) -m fuzz metadata --seconds 60
+	$(PY) -m fuzz footer --seconds 60
 
 lock:  ## Renew requirements/lock.txt (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -152,11 +152,10 @@ def residue(root: Path, gone: Collection[int]) -> str:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The files as they were planted, and what the books hold of them."""
+    """The files as they were planted."""
 
     root: Path
     count: int
-    stamps: Stamps
 
 
 def case(corpus: Corpus, gone: list[int], goal: float, title: str) -> Table:
@@ -177,9 +176,9 @@ def case(corpus: Corpus, gone: list[int], goal: float, title: str) -> Table:
         shutil.rmtree(spare)
     shutil.copytree(root, spare)
     store = open_parquet(StoreId("bench"), str(spare), {"key": "id"})
-    groups = hit(spare, names)
+    groups, listed = hit(spare, names), stamps_of(store)
     cool(spare)
-    lines.append(timed("unsee", partial(erase, store, corpus.stamps, names), amount=count, at_most_ratio=goal))
+    lines.append(timed("unsee", partial(erase, store, listed, names), amount=count, at_most_ratio=goal))
     cool(spare)
     notes.append(f"{groups[0]:,} of {groups[1]:,} row groups are hit")
     notes.append(f"left of the erased after unsee: {residue(spare, gone)}; the peers leave the old files")
@@ -204,7 +203,7 @@ def run(scale: float) -> list[Table]:
     with scratch() as directory:
         root = directory / "corpus"
         plant(root, count)
-        corpus = Corpus(root, count, stamps_of(open_parquet(StoreId("bench"), str(root), {"key": "id"})))
+        corpus = Corpus(root, count)
         for title, share, clustered, goal in CASES:
             gone = going(count, share, clustered=clustered)
             tables.append(case(corpus, gone, goal, title))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["unsee.stores.tar", "unsee.intake", "tarfile", "csv", "json"]):
+with atheris.instrument_imports(
+    include=["unsee.stores.tar", "unsee.stores.parquet", "unsee.intake", "tarfile", "csv", "json"]
+):
     from fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from unsee.core.errors import MetadataError
+from unsee.core.errors import MetadataError, StoreError
 from unsee.intake.metadata import read_metadata
 from unsee.intake.walk import escape_of
+from unsee.stores.parquet import footer as parquet
+from unsee.stores.parquet import thrift
 from unsee.stores.tar.archive import DONE, is_void
 from unsee.stores.tar.headers import BLOCK, Broken, Entry, entries, entry_at, void_header
 
@@ -73,7 +77,39 @@ def metadata(data: bytes) -> None:
             assert keep_good or not found.bad
 
 
-TARGETS: Mapping[str, Callable[[bytes], None]] = {"tar": tar, "metadata": metadata}
+def footer(data: bytes) -> None:
+    """Parquet metadata of any bytes: a tree that is written as it was read, or refused; and a footer whose column chunks lie within
+    the file and not upon each other, whose end, made anew, is a footer again.
+    """
+    with suppress(thrift.ThriftError):
+        tree, end = thrift.read(data)
+        assert 0 < end <= len(data)
+        assert thrift.read(thrift.write(tree))[0] == tree
+    file = os.memfd_create("footer")
+    try:
+        room = bytes(_ROOM - len(parquet.MAGIC))
+        os.write(file, parquet.MAGIC + room + data + len(data).to_bytes(4, "little") + parquet.MAGIC)
+        try:
+            found = parquet.read(file)
+            leaves = parquet.leaves(found.schema)
+        except StoreError as error:
+            assert str(error)
+            return
+        spans = sorted(parquet.span(chunk) for group in found.groups for chunk in parquet.chunks(group))
+        assert all(len(parquet.chunks(group)) == len(leaves) for group in found.groups)
+        assert all(0 <= start <= end <= _ROOM for start, end in spans if end > start)
+        os.ftruncate(file, 0)
+        os.pwrite(file, parquet.MAGIC + room + parquet.ending(found.tree, found.groups), 0)
+        again = parquet.read(file)
+        assert (again.tree, again.end) == (found.tree, _ROOM)
+    finally:
+        os.close(file)
+
+
+_ROOM = 4096
+"""Where the footer begins: column chunks lie before."""
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {"tar": tar, "metadata": metadata, "footer": footer}
 
 
 def _entries(data: bytes) -> tuple[list[Entry], bool]:

@@ -67,12 +67,16 @@ def _encoded(batch: pa.RecordBatch, keep: np.ndarray[Any, Any], message: Message
     batch.validate(full=True)
     if len(keep) != batch.num_rows:
         raise StoreError("a record batch has another number of rows than it says")
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=_options(message)) as writer:
-        writer.write_batch(batch.filter(pa.array(keep)))
-        end = sink.tell()
-    data = memoryview(sink.getvalue()).cast("B")[:end]
-    data = data[8 + int.from_bytes(data[4:8], "little") :]  # the schema comes first, and has no body
+    kept = batch.filter(pa.array(keep))
+    if message.codec is None:
+        data = memoryview(kept.serialize()).cast("B")
+    else:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema, options=_options(message)) as writer:
+            writer.write_batch(kept)
+            end = sink.tell()
+        data = memoryview(sink.getvalue()).cast("B")[:end]
+        data = data[8 + int.from_bytes(data[4:8], "little") :]  # the schema comes first, and has no body
     head = 8 + int.from_bytes(data[4:8], "little")
     return head, len(data) - head, data
 
