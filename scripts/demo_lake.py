@@ -5,11 +5,7 @@ Nothing here uses unsee: the files are what a store of unsee finds in the world.
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-BUCKET = "faces"
 Photos = list[tuple[str, bytes]]
 """Name and bytes of each."""
 
@@ -91,33 +86,23 @@ def vectors(photos: Photos, place: Path, made_from: Path) -> None:
 
 @contextmanager
 def s3_endpoint() -> Iterator[str]:
-    """A real S3 endpoint process on this machine; its URL. Credentials are those that it takes from anybody."""
-    os.environ.update(AWS_ACCESS_KEY_ID="demo", AWS_SECRET_ACCESS_KEY="demo", AWS_DEFAULT_REGION="us-east-1")  # noqa: S106
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _attempt in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    """A real S3 endpoint process on this machine, that of the tests; its URL."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    import s3_endpoint as endpoints
+
+    with endpoints.running() as started:
+        yield started.url
 
 
-def bucket(photos: Photos, url: str) -> None:
+def bucket(photos: Photos, url: str, name: str) -> None:
     """A bucket with versions; each fourth photo was uploaded twice, and one was deleted, as people think."""
     import boto3
 
     client = boto3.client("s3", endpoint_url=url)
-    client.create_bucket(Bucket=BUCKET)
-    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    for number, (name, data) in enumerate(photos):
+    client.create_bucket(Bucket=name)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    for number, (photo, data) in enumerate(photos):
         for _version in range(2 if number % 4 == 0 else 1):
-            client.put_object(Bucket=BUCKET, Key=f"train/{name}.jpg", Body=data)
-    client.delete_object(Bucket=BUCKET, Key=f"train/{photos[0][0]}.jpg")
+            client.put_object(Bucket=name, Key=f"train/{photo}.jpg", Body=data)
+    deleted = next(photo for photo, _data in photos if photo.startswith("okcupid"))
+    client.delete_object(Bucket=name, Key=f"train/{deleted}.jpg")

@@ -79,6 +79,8 @@ def create_vault(ws: Workspace, name: str, location: Path, *, keys: Path | None,
     with ws.books.read() as conn:
         rows = places.all_stores(conn)
     _require_apart(place, secret, rows)
+    for path in secret:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = isinstance(wrapper, FileWrapper) and not Path(wrapper.path).exists()
     if isinstance(wrapper, FileWrapper) and fresh:
         wrapper.create()
