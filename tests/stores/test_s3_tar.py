@@ -261,3 +261,14 @@ def test_a_content_that_is_current_again_is_no_absence(s3):
     (kept,) = store.erase(older, targets).kept
     assert "current again" in kept.reason
     assert store.read("x.tar", "a.jpg") == b"a" * 700
+
+
+def test_small_members_are_read_with_their_headers(s3):
+    """A request for each of them would wait longer than their bytes take."""
+    bucket = s3.make()
+    held = {f"{n:03d}.jpg": bytes([n]) * (60 << 10) for n in range(200)}
+    s3.client.put_object(Bucket=bucket, Key="c/x.tar", Body=shard(held))
+    with gate(s3) as passing:
+        store = store_at(passing, bucket)
+        assert [m.selector for m in store.scan()] == list(held)
+        assert len(passing.asked) < 10

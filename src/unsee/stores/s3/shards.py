@@ -29,6 +29,8 @@ from unsee.stores.tar.spelling import sample_of, selected
 SUFFIX = ".tar"
 WINDOW = 16 << 10
 """Bytes of one ranged request while headers are read: a header and what a stamp depends on. Small shards are read at once."""
+LARGE_BYTES = 1 << 20
+"""Members from this size on are passed over. Smaller ones are read with their headers, since each request waits for the service."""
 METHOD = "shards written anew without the members, versions that held them deleted by id"
 """How members are erased, for the certificate."""
 LIMITS: tuple[str, ...] = (
@@ -45,13 +47,16 @@ class RangeSource:
     def __init__(self, place: Place, version: Version) -> None:
         self._place, self._version, self.position = place, version, 0
         self._window, self._from = b"", 0
+        self._passed = LARGE_BYTES
 
     def read(self, length: int) -> bytes:
         """The next bytes; fewer only at the end."""
         length = max(0, min(length, self._version.size_bytes - self.position))
         at = self.position - self._from
         if not (at >= 0 and at + length <= len(self._window)):
-            window = self._version.size_bytes if self._version.size_bytes <= rewriting.SMALL_BYTES else WINDOW
+            window = WINDOW if self._passed >= LARGE_BYTES else reading.PIECE_BYTES
+            if self._version.size_bytes <= rewriting.SMALL_BYTES:
+                window = self._version.size_bytes
             wanted = min(max(length, window), self._version.size_bytes - self.position)
             key, version_id = self._version.key, self._version.version_id
             self._window = reading.get(self._place, key, self.position, wanted, VersionId=version_id)
@@ -64,6 +69,7 @@ class RangeSource:
         """Pass over bytes without asking for them; how many there were."""
         passed = max(0, min(length, self._version.size_bytes - self.position))
         self.position += passed
+        self._passed = passed
         return passed
 
 
@@ -104,7 +110,7 @@ class S3TarStore:
 
         What the current version holds as well is listed there alone: `erase` takes it from all versions.
 
-        Cost: a ranged request for a header or a few, 16 KB each, not the shard.
+        Cost: a ranged request a header, 16 KB each, where members are large; otherwise the shard, 4 MB at a time.
         """
         above, current = "", frozenset[tuple[str, str]]()
         for found in self._keys().scan():
