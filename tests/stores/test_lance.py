@@ -1,5 +1,6 @@
 """What Lance keeps of deleted rows — versions, tags, indexes, deleted rows, blobs — and what an erasure leaves of it: nothing."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from lancedb.index import IvfFlat
 from unsee.core.errors import InvalidValue, StoreError
 from unsee.core.evidence import Gone
 from unsee.stores.contract import Member, Skipped, Target
+from unsee.stores.lance import tables
 from unsee.stores.lance.erasing import MARK
 from unsee.stores.lance.manifests import changed
 from unsee.stores.registry import open_store
+from unsee.stores.rows import RowShape
 from unsee.testing.stores import marked, store_id
 from unsee.testing.syscalls import kill_at_every_system_call, stride, system_calls
 
@@ -418,6 +421,128 @@ def test_blobs_of_the_first_kind(tmp_path):
     assert erase(store, "b").erased == ("b",)
     assert not left(store, data[1][:32])
     assert [store.read("faces.lance", n) for n in "ac"] == [data[0], data[2]]
+
+
+# What a stamp remembers of where its row lay.
+
+
+def reads_of_data(monkeypatch):
+    """The calls that read data of rows."""
+    found, batches = [], tables.batches
+
+    def noting(*arguments, data, **options):
+        found.extend([options.get("selectors")] * data)
+        return batches(*arguments, data=data, **options)
+
+    monkeypatch.setattr(tables, "batches", noting)
+    return found
+
+
+def planned(store, *selectors):
+    return [Target(m.selector, m.stamp) for m in store.scan() if m.selector in selectors]
+
+
+def test_rows_that_lie_where_the_plan_saw_them_are_not_read_again(tmp_path, monkeypatch):
+    store = made(tmp_path)
+    targets = planned(store, *(f"p{n:04d}" for n in range(10, 60)))
+    assert [t.stamp for t in targets] == store.stamps("faces.lance", [t.selector for t in targets])
+    dataset(store).delete("name = 'p0011'")  # in a fragment of theirs
+    read = reads_of_data(monkeypatch)
+    outcome = store.erase("faces.lance", targets)
+    assert (len(outcome.erased), outcome.absent, read) == (49, ("p0011",), [])
+
+
+def shuffled_times(store):
+    for file in (Path(store.location) / "faces.lance" / "data").iterdir():
+        os.utime(file, ns=(1, 1))
+
+
+def compacted(store):
+    dataset(store).optimize.compact_files(target_rows_per_fragment=1000)
+
+
+@pytest.mark.parametrize("moved", [shuffled_times, compacted])
+def test_rows_that_moved_are_read_and_go_where_they_are_the_same(tmp_path, monkeypatch, moved):
+    store = made(tmp_path)
+    targets = planned(store, "p0003", "p0030")
+    moved(store)
+    read = reads_of_data(monkeypatch)
+    assert store.erase("faces.lance", targets).erased == ("p0003", "p0030")
+    assert [sorted(selectors) for selectors in read] == [["p0003", "p0030"]]
+
+
+def replaced(store):
+    values = {"picture": "arrow_cast('another picture', 'LargeBinary')"}
+    dataset(store).update(values, "name = 'p0003'")
+
+
+def column_made_anew(store):
+    dataset(store).drop_columns(["picture"])
+    dataset(store).add_columns({"picture": "arrow_cast(caption, 'LargeBinary')"})
+
+
+def columns_renamed(store):
+    for old, new in (("picture", "was"), ("other", "picture")):
+        dataset(store).alter_columns({"path": old, "name": new})
+
+
+def in_place(store):
+    data = people(0, 100)
+    pictures = pa.array([marked("other", str(n), 300) for n in range(100)], pa.large_binary())
+    table = data.set_column(data.schema.get_field_index("picture"), "picture", pictures)
+    (theirs,) = (Path(store.location) / "faces.lance" / "data").iterdir()
+    (ours,) = Path(lance.write_dataset(table, str(Path(store.location) / "aside" / "x.lance")).uri, "data").iterdir()
+    theirs.write_bytes(ours.read_bytes())
+    shutil.rmtree(Path(store.location) / "aside")
+
+
+@pytest.mark.parametrize("change", [replaced, column_made_anew, columns_renamed, in_place])
+def test_a_row_whose_data_changed_is_kept_wherever_it_lies(tmp_path, change):
+    table = people(0, 100)
+    if change is columns_renamed:
+        table = table.append_column("other", pa.array([b"other %d" % n for n in range(100)], pa.large_binary()))
+    lance.write_dataset(table, str(tmp_path / "faces.lance"))
+    store = store_of(tmp_path)
+    targets = planned(store, "p0003")
+    change(store)
+    assert [k.selector for k in store.erase("faces.lance", targets).kept] == ["p0003"]
+
+
+def test_a_tag_from_before_columns_were_renamed_is_searched_by_its_own(tmp_path):
+    table = people(0, 40).append_column("alias", pa.array([f"q{n:04d}" for n in range(40)]))
+    lance.write_dataset(table, str(tmp_path / "faces.lance"))
+    store = store_of(tmp_path)
+    dataset(store).tags.create("v1", 1)
+    for old, new in (("name", "was"), ("alias", "name")):
+        dataset(store).alter_columns({"path": old, "name": new})
+    assert erase(store, "q0003").erased == ("q0003",)
+    assert set(names(dataset(store))) == {f"q{n:04d}" for n in range(40) if n != 3}
+    assert set(names(dataset(store, "v1"))) == {f"p{n:04d}" for n in range(40)}  # nobody there is called so
+    assert erase(store, "p0005").absent == ("p0005",)
+    assert "p0005" not in names(dataset(store, "v1"))
+
+
+def test_fragments_that_versions_share_are_searched_once(tmp_path, monkeypatch):
+    store = open_store(store_id(), "lance", str(tmp_path), {"data": "picture"})
+    made(tmp_path)
+    for n in range(3):
+        dataset(store).tags.create(f"v{n}", dataset(store).version)
+        lance.write_dataset(people(100 + n, 101 + n), str(tmp_path / "faces.lance"), mode="append")
+    (target,) = [
+        Target(m.selector, m.stamp)
+        for m in store.scan()
+        if store.read("faces.lance", m.selector) == marked("faces", "3", 300)
+    ]
+    hashed = []
+    selectors = RowShape.selectors
+
+    def noting(shape, batch):
+        hashed.append(batch.num_rows)
+        return selectors(shape, batch)
+
+    monkeypatch.setattr(RowShape, "selectors", noting)
+    assert store.erase("faces.lance", [target]).erased == (target.selector,)
+    assert sum(hashed) == 103 + 24  # the rows there were, and those of the one fragment that was written
 
 
 def test_without_a_key_rows_are_named_by_their_digest_and_equal_ones_go_together(tmp_path):

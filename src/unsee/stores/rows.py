@@ -106,17 +106,21 @@ class RowShape:
         for selector, view in self.views(batch):
             yield selector, bytes(view)
 
+    def numbered(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str, memoryview]]:
+        """As `views`, each with the number of its row in the batch."""
+        data = _data_views(_column(batch, self._data))
+        if self.key is None:
+            yield from ((n, _digest(view), view) for n, view in enumerate(data) if view is not None)
+            return
+        empty = memoryview(b"")
+        for n, (selector, view) in enumerate(zip(_texts(_column(batch, self.key)), data, strict=True)):
+            if selector:
+                yield n, selector, empty if view is None else view
+
     def views(self, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[str, memoryview]]:
         """As `cells`, without copying: each view holds the batch alive."""
-        empty = memoryview(b"")
         for part in _parts(batch):
-            data = _data_views(_column(part, self._data))
-            if self.key is None:
-                yield from ((_digest(view), view) for view in data if view is not None)
-                continue
-            for selector, view in zip(_texts(_column(part, self.key)), data, strict=True):
-                if selector:
-                    yield selector, empty if view is None else view
+            yield from ((selector, view) for _, selector, view in self.numbered(part))
 
     def selectors(self, batch: pa.RecordBatch | pa.Table) -> list[str]:
         """The selector of every row, in order; empty where a row is nameless. With a key, the data need not be in the batch."""
@@ -133,6 +137,16 @@ class RowShape:
         """The data of every row, in order, without copying; None where they are null."""
         for part in _parts(batch):
             yield from _data_views(_column(part, self._data))
+
+    def named(self, batch: pa.RecordBatch, values: pa.Array) -> pa.BooleanArray:
+        """True for each row whose key is among these `key_values`: as `selectors`, without making text of every key."""
+        if self.key is None:
+            raise ValueError("rows without a key are named by their data")
+        column = _column(batch, self.key)
+        if pa.types.is_binary_view(column.type) or pa.types.is_string_view(column.type):  # is_in knows no views
+            kind = pa.large_binary() if pa.types.is_binary_view(column.type) else pa.large_string()
+            column, values = column.cast(kind), values.cast(kind)
+        return pc.is_in(column, value_set=values)
 
     def nameless(self, batch: pa.RecordBatch | pa.Table) -> int:
         """How many rows are no members. Cheap without a key."""

@@ -37,17 +37,66 @@ _IDS_AT_ONCE = 100_000
 _TASKS_AT_ONCE = 4
 
 
+Row = tuple[int, int]
+"""`(row id, row address)`."""
+
+
+@dataclass(slots=True)
+class Search:
+    """Looks for the rows of some names, version by version. A fragment that versions share is looked through once."""
+
+    shape: RowShape
+    names: set[str]
+    """Those that are looked for; the first look must have had them all."""
+    _seen: dict[str, dict[str, list[Row]]] = field(default_factory=dict)
+    """The rows found in each fragment, by its identity and that of the column: the same are the same rows of the same files.
+    Row ids may depend on the fragment's number, which versions do not share; that no row was found does not."""
+
+    def rows(self, dataset: Any) -> dict[str, list[Row]]:
+        """The rows of each name in this version, in the order that they lie in; names without rows are left out.
+
+        Raises:
+            Trouble: they cannot be read.
+        """
+        there = {fragment.fragment_id: fragment for fragment in dataset.get_fragments()}
+        column = tables.written_as(dataset, self.shape.key or self.shape.data)
+        keys = {
+            number: (f"{column} {identity(part.metadata)}", f"{column} {identity(part.metadata, numbered=False)}")
+            for number, part in there.items()
+        }
+        new = {number: part for number, part in there.items() if self._seen.keys().isdisjoint(keys[number])}
+        if new:
+            self._look(dataset, new, keys)
+        together: dict[str, list[Row]] = {}
+        for numbered, _ in keys.values():
+            for name, rows in self._seen.get(numbered, {}).items():
+                if name in self.names:
+                    together.setdefault(name, []).extend(rows)
+        return together
+
+    def _look(self, dataset: Any, fragments: Mapping[int, Any], keys: Mapping[int, tuple[str, str]]) -> None:
+        found: dict[int, dict[str, list[Row]]] = {number: {} for number in fragments}
+        located = tables.locate(dataset, self.shape, self.names, fragments=list(fragments.values()))
+        for name, rows in located.items():
+            for row in rows:
+                found[row[1] >> 32].setdefault(name, []).append(row)
+        for number, names in found.items():
+            numbered, unnumbered = keys[number]
+            self._seen[numbered if names else unnumbered] = names
+
+
 @dataclass(slots=True)
 class World:
     """What there is to do, seen before anything is changed."""
 
     path: Path
     head: Any
-    rows: dict[str, list[tuple[int, int]]]
+    search: Search
+    rows: dict[str, list[Row]]
     """In the newest version, by name."""
     tagged: dict[int, list[str]]
     """The tags of versions that are to stay readable under their number, the newest one's too."""
-    tagged_rows: dict[int, list[tuple[int, int]]]
+    tagged_rows: dict[int, list[Row]]
     """Rows that go from each of them."""
     lost: list[int]
     """Versions that no tag holds, oldest first."""
@@ -114,8 +163,8 @@ def _out_of_reach(path: Path) -> str | None:
     return None
 
 
-def look(path: Path, head: Any, shape: RowShape, names: set[str], *, keep_tags: bool) -> World:
-    """Everything that holds rows of these names.
+def look(path: Path, head: Any, search: Search, *, keep_tags: bool) -> World:
+    """Everything that holds rows of the names searched for.
 
     Raises:
         Trouble: something cannot be read, so that nobody knows.
@@ -134,19 +183,20 @@ def look(path: Path, head: Any, shape: RowShape, names: set[str], *, keep_tags: 
     return World(
         path,
         head,
-        tables.locate(head, shape, names),
+        search,
+        search.rows(head),
         tags,
-        {version: _in_version(path, version, tags[version], shape, names) for version in tags},
+        {version: _in_version(path, version, tags[version], search) for version in tags},
         [version for version in there if version not in tags and version != head.version],
         gone_tags,
     )
 
 
-def _in_version(path: Path, version: int, tags: list[str], shape: RowShape, names: set[str]) -> list[tuple[int, int]]:
+def _in_version(path: Path, version: int, tags: list[str], search: Search) -> list[Row]:
     try:
         dataset = tables.opened(path, version)
-        tables.resolved(dataset, shape)
-        return [row for rows in tables.locate(dataset, shape, names).values() for row in rows]
+        tables.resolved(dataset, search.shape)
+        return [row for rows in search.rows(dataset).values() for row in rows]
     except Trouble as trouble:
         raise Trouble(
             f"version {version}, which the tag {tags[0]!r} holds, cannot be searched: {trouble} "
@@ -154,7 +204,7 @@ def _in_version(path: Path, version: int, tags: list[str], shape: RowShape, name
         ) from trouble
 
 
-def carry_out(world: World, shape: RowShape, names: set[str]) -> None:
+def carry_out(world: World) -> None:
     """Do it, in the order of this module's docstring.
 
     Raises:
@@ -179,7 +229,7 @@ def carry_out(world: World, shape: RowShape, names: set[str]) -> None:
     _sweep(world, before)
     if world.lost or world.lost_tags:
         world.notes.append(_lost(world))
-    _look_again(world, shape, names)
+    _look_again(world)
 
 
 def _head(world: World, known: Rewritten) -> Any:
@@ -190,6 +240,7 @@ def _head(world: World, known: Rewritten) -> Any:
             head.update_config({MARK: "true"})
         first = {fragment.fragment_id: identity(fragment.metadata) for fragment in head.get_fragments()}
         ids = [row for rows in world.rows.values() for row, _ in rows]
+        staying = head.count_rows() - len(ids)
         for start in range(0, len(ids), _IDS_AT_ONCE):
             some = ", ".join(map(str, ids[start : start + _IDS_AT_ONCE]))
             head.delete(f"_rowid in ({some})", conflict_retries=0)  # tried again it would hit other rows: ids move
@@ -198,6 +249,8 @@ def _head(world: World, known: Rewritten) -> Any:
         known.dropped.update(first[n] for n in first.keys() - {f.fragment_id for f in head.get_fragments()})
         _compact(head, first, known)
     head = tables.opened(world.path)
+    if (now := head.count_rows()) < staying:  # the old versions are still there
+        raise Trouble(f"{now:,} rows are left where {staying:,} should be: somebody deletes at the same time")
     world.notes.extend(indexes.rebuild(head, built))
     with speaking("its configuration cannot be written"):
         head = tables.opened(world.path)
@@ -279,12 +332,13 @@ def left_over(path: Path, head: Any) -> str | None:
     return None
 
 
-def _look_again(world: World, shape: RowShape, names: set[str]) -> None:
+def _look_again(world: World) -> None:
+    """Nothing of what went is there. What was written is searched; fragments that the first look searched are the same still."""
     head = tables.opened(world.path)
     for version in [None, *world.tagged]:
         what = "the newest version" if version is None else f"version {version}"
         dataset = tables.opened(world.path, version)
-        if tables.locate(dataset, shape, names):
+        if world.search.rows(dataset):
             raise Trouble(f"{what} still holds rows after they were erased: does somebody write them again?")
         if _holds_deleted(dataset):
             raise Trouble(f"{what} still keeps deleted rows: somebody deletes at the same time (erase again)")

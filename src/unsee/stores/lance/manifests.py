@@ -39,9 +39,10 @@ class Rewritten:
     """Fragments of which no row is left."""
 
 
-def identity(fragment: Any) -> str:
-    """The same for the same rows in the same files: name of the fragment, its files, its deletions."""
-    return json.dumps(fragment.to_json(), sort_keys=True, default=str)
+def identity(fragment: Any, *, numbered: bool = True) -> str:
+    """The same for the same rows in the same files: its files, its deletions and, where `numbered`, its number in the version."""
+    said = fragment.to_json()
+    return json.dumps(said if numbered else {**said, "id": None}, sort_keys=True, default=str)
 
 
 def renewable(path: Path) -> bool:

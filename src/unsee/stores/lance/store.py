@@ -7,11 +7,10 @@ The location is a directory that holds datasets (`*.lance`; a LanceDB database i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,20 @@ from unsee.core.errors import StoreError
 from unsee.core.evidence import Gone
 from unsee.core.ids import StoreId
 from unsee.stores import rawfiles, rows
-from unsee.stores.contract import Capability, Erased, HeldVersion, Kept, Member, RawPart, Residue, Skipped, Target
+from unsee.stores.contract import (
+    Capability,
+    Erased,
+    HeldVersion,
+    Kept,
+    Member,
+    RawPart,
+    Residue,
+    Skipped,
+    Target,
+    same_stamp,
+)
 from unsee.stores.lance import erasing, tables
+from unsee.stores.lance.places import Places
 from unsee.stores.lance.tables import Trouble
 from unsee.stores.rows import RowShape
 
@@ -54,7 +65,8 @@ class LanceStore:
 
     def capability(self) -> Capability:
         """D2: what is removed is unlinked, not overwritten."""
-        return Capability(kind="lance", best_gone=Gone.D2, keeps_history=self.keep_tags, limits=LIMITS)
+        method = "rows deleted, the fragments and tagged versions that held them written anew, old versions removed"
+        return Capability(kind="lance", best_gone=Gone.D2, keeps_history=self.keep_tags, limits=LIMITS, method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every row of the newest version of every dataset, in the order that they lie in. Reads the data, for size and stamp.
@@ -78,12 +90,14 @@ class LanceStore:
         shape = tables.resolved(dataset, self.shape)
         seen: set[str] = set()
         nameless = 0
-        for batch in tables.batches(dataset, shape, data=True):
-            nameless += shape.nameless(batch)
-            for selector, data in shape.views(batch):
-                if selector not in seen:
-                    seen.add(selector)
-                    yield Member(object_name, selector, len(data), rows.stamp(data))
+        stamping = _Stamping(Places(path, dataset, shape), shape)
+        with ThreadPoolExecutor(_hashers()) as pool:
+            for batch in tables.batches(dataset, shape, data=True, addresses=True):
+                nameless += shape.nameless(batch)
+                for selector, size, stamp in stamping.stamps(batch, None, pool):
+                    if selector not in seen:
+                        seen.add(selector)
+                        yield Member(object_name, selector, size, stamp)
         if nameless:
             yield Skipped(object_name, "", shape.why_nameless(nameless))
 
@@ -106,7 +120,7 @@ class LanceStore:
         """The data of many rows in one pass, in the order that they lie in; then those that are not there."""
         waiting = dict.fromkeys(selectors)
         try:
-            for selector, data in chain.from_iterable(self._batches(object_name, selectors)):
+            for selector, data in self._views(object_name, selectors):
                 if selector not in waiting:
                     continue
                 del waiting[selector]
@@ -125,7 +139,7 @@ class LanceStore:
             yield selector, self._absent(object_name, selector)
 
     def stamps(self, object_name: str, selectors: Sequence[str]) -> list[str | None]:
-        """The digest of each row's data. Reads the data of the rows asked for; without a key, of all.
+        """The digest of each row's data, and where it lies. Reads the data of the rows asked for; without a key, of all.
 
         Raises:
             StoreError: the dataset cannot be read.
@@ -139,23 +153,24 @@ class LanceStore:
     def _stamps(self, object_name: str, selectors: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         wanted = set(selectors)
-        with ThreadPoolExecutor(min(_HASHERS, os.cpu_count() or 1)) as pool:
-            for batch in self._batches(object_name, selectors):
-                some: dict[str, memoryview] = {}
-                for selector, data in batch:
-                    if selector in wanted and selector not in found:
-                        some.setdefault(selector, data)
-                found.update(zip(some, pool.map(rows.stamp, some.values()), strict=True))
+        for path, dataset, shape in self._opened(object_name) if selectors else ():
+            stamping = _Stamping(Places(path, dataset, shape), shape)
+            with ThreadPoolExecutor(_hashers()) as pool:
+                for batch in tables.batches(dataset, shape, selectors=selectors, data=True, addresses=True):
+                    for selector, _, stamp in stamping.stamps(batch, wanted, pool):
+                        found.setdefault(selector, stamp)
         return found
 
-    def _batches(self, object_name: str, selectors: Sequence[str]) -> Iterator[Iterator[tuple[str, memoryview]]]:
-        path = tables.place(self.location, object_name)
-        if path is None or not selectors:
-            return
-        dataset = tables.opened(path)
-        shape = tables.resolved(dataset, self.shape)
-        for batch in tables.batches(dataset, shape, selectors=selectors, data=True):
-            yield shape.views(batch)
+    def _views(self, object_name: str, selectors: Sequence[str]) -> Iterator[tuple[str, memoryview]]:
+        for _, dataset, shape in self._opened(object_name) if selectors else ():
+            for batch in tables.batches(dataset, shape, selectors=selectors, data=True):
+                yield from shape.views(batch)
+
+    def _opened(self, object_name: str) -> Iterator[tuple[Path, Any, RowShape]]:
+        """The dataset with its path and its shape, if it is there."""
+        if (path := tables.place(self.location, object_name)) is not None:
+            dataset = tables.opened(path)
+            yield path, dataset, tables.resolved(dataset, self.shape)
 
     def erase(self, object_name: str, targets: Sequence[Target]) -> Erased:
         """Take the rows out of the newest version, of every tagged one, and of every file; remove all other versions.
@@ -163,8 +178,9 @@ class LanceStore:
         Rows of a name that is absent from the newest version go from the tagged ones too, and deleted rows that still lie in a
         fragment, whoever deleted them. One trouble keeps all targets: the dataset is one unit.
 
-        Cost: the key column (without a key, the data) of the newest and each tagged version; the data of targets with a stamp; the
-        fragments that hold rows that go are read and written once for all versions that share them; the indexes are built again.
+        Cost: the key column (without a key, the data) of each fragment once, whatever versions share it, and of what was written;
+        the data of targets that do not lie where their stamp saw them; the fragments that hold rows that go are read and written
+        once for all versions that share them; the indexes are built again.
         Memory: some batches of 16 MB. Disk: what is rewritten lies there twice until the end.
         """
         wanted: dict[str, Target] = {}
@@ -189,22 +205,30 @@ class LanceStore:
         shape = tables.resolved(head, self.shape)
         if (refused := erasing.refusal(path, head, self._others(object_name))) is not None:
             return Erased((), (), tuple(Kept(selector, refused) for selector in wanted), Gone.D2)
-        changed = self._changed(object_name, wanted)
+        search = erasing.Search(shape, set(wanted))
+        changed = self._changed(object_name, Places(path, head, shape), wanted, search.rows(head))
         kept = tuple(Kept(selector, "it changed after it was listed") for selector in changed)
-        names = wanted.keys() - set(changed)
-        if not names:
+        search.names.difference_update(changed)
+        if not search.names:
             return Erased((), (), kept, Gone.D2)
-        world = erasing.look(path, head, shape, names, keep_tags=self.keep_tags)
+        world = erasing.look(path, head, search, keep_tags=self.keep_tags)
         if world.work():
-            erasing.carry_out(world, shape, names)
+            erasing.carry_out(world)
         erased = tuple(selector for selector in wanted if selector in world.rows)
-        absent = tuple(selector for selector in wanted if selector in names and selector not in world.rows)
+        absent = tuple(selector for selector in wanted if selector in search.names and selector not in world.rows)
         return Erased(erased, absent, kept, Gone.D2, tuple(world.notes))
 
-    def _changed(self, object_name: str, wanted: dict[str, Target]) -> list[str]:
-        stamped = [selector for selector, target in wanted.items() if target.stamp is not None]
-        now = self._stamps(object_name, stamped)
-        return [selector for selector in stamped if now.get(selector, wanted[selector].stamp) != wanted[selector].stamp]
+    def _changed(
+        self, object_name: str, places: Places, wanted: Mapping[str, Target], found: Mapping[str, Sequence[erasing.Row]]
+    ) -> list[str]:
+        """Those whose stamp is another now. The data is read only of those that do not lie where their stamp saw them."""
+        stamped = {s: target.stamp for s, target in wanted.items() if target.stamp is not None and s in found}
+        doubtful = [s for s, stamp in stamped.items() if not places.untouched(stamp, found[s][0][1])]
+        if self.shape.key is None:
+            now = {selector: _of_digest(selector) for selector in doubtful}
+        else:
+            now = self._stamps(object_name, doubtful)
+        return [s for s in doubtful if s in now and not same_stamp(now[s], stamped[s])]
 
     def _others(self, object_name: str) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -288,3 +312,33 @@ class LanceStore:
             f"{self.id}: there is no row {selector!r} in {object_name!r}.",
             next_step="Scan the store again to see what is there.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamping:
+    """Stamps of the rows of one version, digested in other threads."""
+
+    places: Places
+    shape: RowShape
+
+    def stamps(
+        self, batch: Any, wanted: Collection[str] | None, pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[str, int, str]]:
+        """`(selector, size, stamp)` of each row, or of those wanted. The batch is one with addresses."""
+        addresses = batch.column("_rowaddr").to_pylist()
+        some = [row for row in self.shape.numbered(batch) if wanted is None or row[1] in wanted]
+        if self.shape.key is None:
+            yield from ((selector, len(data), _of_digest(selector)) for _, selector, data in some)
+            return
+        digests = pool.map(rows.stamp, [data for _, _, data in some])
+        for (n, selector, data), digest in zip(some, digests, strict=True):
+            yield selector, len(data), self.places.stamped(digest, addresses[n])
+
+
+def _of_digest(selector: str) -> str:
+    """The stamp of rows that are named by the digest of their data: with other data they are other members."""
+    return selector[:32]
+
+
+def _hashers() -> int:
+    return min(_HASHERS, os.cpu_count() or 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -175,6 +176,7 @@ def batches(
     data: bool,
     addresses: bool = False,
     deleted: bool = False,
+    fragments: Sequence[Any] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a resolved shape, or those whose key is among `selectors`, with the columns that name them.
 
@@ -184,6 +186,7 @@ def batches(
         data: the data column too; without a key it always comes.
         addresses: with `_rowid` and `_rowaddr`.
         deleted: with rows that are deleted but still lie in their fragment. Their `_rowid` is null.
+        fragments: of these only.
     Raises:
         Trouble: a file is missing or corrupt.
     """
@@ -201,7 +204,7 @@ def batches(
     }
     with speaking("its rows cannot be read"):
         for condition in _conditions(dataset, shape, selectors):
-            yield from dataset.scanner(**options, filter=condition).to_batches()
+            yield from dataset.scanner(**options, filter=condition, fragments=fragments).to_batches()
 
 
 def _conditions(dataset: Any, shape: RowShape, selectors: Iterable[str] | None) -> Iterator[Any]:
@@ -221,9 +224,24 @@ def _top(schema: pa.Schema, path: str) -> str:
     return path
 
 
-def locate(dataset: Any, shape: RowShape, selectors: Sequence[str] | set[str]) -> dict[str, list[tuple[int, int]]]:
-    """`(row id, row address)` of every row of these names; names without rows are left out.
+def written_as(dataset: Any, column: str | None) -> str:
+    """The same in versions in which the column is the same one of the same files: names can be given to other columns."""
 
+    def of(field: Any) -> list[Any]:
+        return [field.name(), field.id(), [of(child) for child in field.children()]]
+
+    top = _top(dataset.schema, column or "")
+    return json.dumps([of(field) for field in dataset.lance_schema.fields() if field.name() == top])
+
+
+def locate(
+    dataset: Any, shape: RowShape, selectors: Collection[str], *, fragments: Sequence[Any] | None = None
+) -> dict[str, list[tuple[int, int]]]:
+    """`(row id, row address)` of every row of these names, in the order that they lie in; names without rows are left out.
+
+    Args:
+        fragments: looks into these only.
+    Cost: one pass over the key column however many names there are, where filters would take several; without a key, over the data.
     Raises:
         Trouble: as `batches`.
     """
@@ -231,13 +249,13 @@ def locate(dataset: Any, shape: RowShape, selectors: Sequence[str] | set[str]) -
     found: dict[str, list[tuple[int, int]]] = {}
     if not wanted:
         return found
-    for batch in batches(dataset, shape, selectors=wanted, data=False, addresses=True):
-        hits = [(n, selector) for n, selector in enumerate(shape.selectors(batch)) if selector in wanted]
-        if not hits:
-            continue
-        ids, places = batch.column("_rowid").to_pylist(), batch.column("_rowaddr").to_pylist()
-        for n, selector in hits:
-            found.setdefault(selector, []).append((ids[n], places[n]))
+    values = shape.key_values(dataset.schema, wanted) if shape.key is not None else None
+    for batch in batches(dataset, shape, data=False, addresses=True, fragments=fragments):
+        hit = batch if values is None else batch.filter(shape.named(batch, values))
+        ids, places = hit.column("_rowid").to_pylist(), hit.column("_rowaddr").to_pylist()
+        for selector, row, address in zip(shape.selectors(hit), ids, places, strict=True):
+            if selector in wanted:
+                found.setdefault(selector, []).append((row, address))
     return found
 
 
