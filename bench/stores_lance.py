@@ -7,7 +7,7 @@ store flushes what it writes. Ours looks again afterwards. Targets have stamps i
 read again. There is no index here: of one, the peer would keep what was learned from the rows.
 
 Each is measured three times, in turn, in a process of its own and each time on a fresh copy; what is shown is the median, and the
-peak of the process.
+peak of the process, which with stamps includes the reading of the rows that they are made of.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ class DeltaStore:
 
     def capability(self) -> Capability:
         """What it can do, and what it cannot."""
-        return Capability(kind="delta", best_gone=Gone.D2, keeps_history=True, limits=LIMITS)
+        method = "files written anew without the rows, for every version that has them; old files and values in metadata removed"
+        return Capability(kind="delta", best_gone=Gone.D2, keeps_history=True, limits=LIMITS, method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every row of the newest version of each table.

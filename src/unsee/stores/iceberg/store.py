@@ -50,7 +50,8 @@ class IcebergStore:
 
     def capability(self) -> Capability:
         """What it can do, and what it cannot."""
-        return Capability(kind="iceberg", best_gone=Gone.D2, keeps_history=True, limits=LIMITS)
+        method = "files written anew without the rows, for every snapshot that has them; old files and values in metadata removed"
+        return Capability(kind="iceberg", best_gone=Gone.D2, keeps_history=True, limits=LIMITS, method=method)
 
     def scan(self) -> Iterator[Member | Skipped]:
         """Every row of the current snapshot of each table.
