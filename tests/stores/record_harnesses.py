@@ -4,10 +4,13 @@ import shutil
 import struct
 from pathlib import Path
 
+import h5py
 import lmdb
+import numpy as np
 from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 
+from unsee.stores.hdf5 import open_hdf5
 from unsee.stores.lmdb import open_lmdb
 from unsee.stores.tfrecord import open_tfrecord
 from unsee.testing.stores import store_id
@@ -180,3 +183,45 @@ def environment(store, object_name, **how):
         path = path.parent
     path.parent.mkdir(parents=True, exist_ok=True)
     return lmdb.open(str(path), map_size=1 << 20, max_dbs=4, subdir=object_name.endswith("data.mdb"), **how)
+
+
+class Hdf5Harness(LocalHarness):
+    ending = ".h5"
+    objects = ("faces.h5", "deep/more.hdf5")
+    open = staticmethod(open_hdf5)
+
+    def __init__(self, rows=False, **options):
+        self.rows, self.options = rows, {**({"data": "images", "key": "ids"} if rows else {}), **options}
+
+    def put(self, store, object_name, selector, data):
+        path = Path(store.location, object_name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = hdf5_contents(path, self.rows) if path.exists() else {}
+        held[selector] = data
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file.attrs["made by"] = "the other tool"
+            if self.rows:
+                images = file.create_dataset(
+                    "images", (len(held),), h5py.vlen_dtype("u1"), maxshape=(None,), chunks=(2,)
+                )
+                for n, one in enumerate(held.values()):
+                    images[n] = np.frombuffer(one, "u1")
+                file["ids"] = list(held)
+                file["labels"] = np.arange(len(held))
+            else:
+                for name, one in held.items():
+                    file[name] = np.frombuffer(one, "u1")
+
+    def foreign_contents(self, store):
+        return {
+            (name, key): data
+            for name in self.objects
+            for key, data in hdf5_contents(Path(store.location, name), self.rows).items()
+        }
+
+
+def hdf5_contents(path, rows):
+    with h5py.File(path, "r") as file:
+        if rows:
+            return {key.decode(): row.tobytes() for key, row in zip(file["ids"], file["images"], strict=True)}
+        return {name: file[name][()].tobytes() for name in file}

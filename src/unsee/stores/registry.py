@@ -76,6 +76,7 @@ _BUILT_IN: Mapping[str, str] = MappingProxyType(
         "delta": "unsee.stores.delta:open_delta",
         "faiss": "unsee.stores.vectors.store:open_faiss",
         "files": "unsee.stores.files:open_files",
+        "hdf5": "unsee.stores.hdf5:open_hdf5",
         "lance": "unsee.stores.lance:open_lance",
         "lmdb": "unsee.stores.lmdb:open_lmdb",
         "iceberg": "unsee.stores.iceberg:open_iceberg",

@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from unsee.core.errors import MissingExtra, StoreError
 from unsee.core.ids import StoreId
-from unsee.stores import shards
-from unsee.stores.contract import Member, Skipped
+from unsee.stores import shards, writers
+from unsee.stores.contract import HeldVersion, Member, Skipped
 from unsee.stores.lmdb.pages import DUPSORT, INTEGER_KEY, Environment, Tree, Value, settle
 from unsee.stores.options import know, truth
-from unsee.stores.rowfiles import Going, RowFileStore
+from unsee.stores.rowfiles import Going, RowFile, RowFileStore, reason
 from unsee.stores.rows import RowShape, names_of_bytes
 
 _DATA, _KEY = "data", "key"
@@ -195,13 +195,26 @@ class LmdbStore(RowFileStore):
     def _replace(self, object_name: str, write: Callable[[int, int], None], going: Going) -> bool:
         """Only while nobody has the old environment open for writing."""
         del going
-        from unsee.stores.lmdb import writing
 
         def alone(old: int, new: int) -> None:
-            writing.no_writers(old)
+            writers.keep_out(old)
             write(old, new)
 
-        return shards.replace(self.location, object_name, alone, zero=self.zero, last=writing.nobody_waits)
+        return shards.replace(self.location, object_name, alone, zero=self.zero, last=writers.still_out)
+
+    def _holds_more(self, rows: RowFile) -> bool:
+        """Free pages hold what programs deleted."""
+        return isinstance(rows, Keys) and rows.environment.free
+
+    def history(self, object_name: str) -> tuple[HeldVersion, ...]:
+        """Free pages, in which what programs deleted may lie still; any `erase` of this object takes them out."""
+        try:
+            with shards.opened(self.location, object_name) as file:
+                if file is None or not Environment(file).free:
+                    return ()
+        except OSError as error:
+            raise self._error(object_name, f"it cannot be read: {reason(error)}") from error
+        return (HeldVersion("free pages, which may hold deleted keys and values", removable=True),)
 
 
 def open_lmdb(id: StoreId, location: str, options: Mapping[str, str]) -> LmdbStore:

@@ -66,13 +66,16 @@ class Environment:
     commit: int = field(init=False)
     """The number of that commit."""
     main: Tree = field(init=False)
+    free: bool = field(init=False)
+    """Whether there are pages that no key needs: deleted keys and values may lie there."""
 
     def __post_init__(self) -> None:
         self.size = os.fstat(self.file).st_size
-        self.page_bytes, self.map_bytes, self.main, last, self.commit = newest(self.file)
-        if (last + 1) * self.page_bytes > self.size:
-            used = (last + 1) * self.page_bytes
+        self.page_bytes, self.map_bytes, unused, self.main, last, self.commit = newest(self.file)
+        used = (last + 1) * self.page_bytes
+        if used > self.size:
             raise StoreError(f"the environment is truncated: it has {self.size:,} bytes, and uses {used:,}")
+        self.free = unused or used < self.size
 
     def unchanged(self) -> None:
         """Nothing, where what was read so far is of one commit.
@@ -154,8 +157,9 @@ class Environment:
         return _exactly(self.file, self.page_bytes, number * self.page_bytes)
 
 
-def newest(file: int) -> tuple[int, int, Tree, int, int]:
-    """Of the newest meta page: bytes of a page, bytes of the map, the main database, the last page in use, the commit's number.
+def newest(file: int) -> tuple[int, int, bool, Tree, int, int]:
+    """Of the newest meta page: bytes of a page, bytes of the map, whether pages are free, the main
+    database, the last page in use, the commit's number.
 
     Raises:
         StoreError: there is no meta page of version 1.
@@ -167,7 +171,7 @@ def newest(file: int) -> tuple[int, int, Tree, int, int]:
     return max(first, second, key=lambda meta: meta[-1]) if second is not None else first
 
 
-def _meta(raw: bytes) -> tuple[int, int, Tree, int, int] | None:
+def _meta(raw: bytes) -> tuple[int, int, bool, Tree, int, int] | None:
     if len(raw) < HEADER + _META_BYTES:
         return None
     magic, version, _, map_bytes = META.unpack_from(raw, HEADER)
@@ -176,7 +180,8 @@ def _meta(raw: bytes) -> tuple[int, int, Tree, int, int] | None:
         return None
     at = HEADER + META.size + _DB.size
     last, commit = _TAIL.unpack_from(raw, at + _DB.size)
-    return page_bytes, map_bytes, Tree.of(raw[at : at + _DB.size]), last, commit
+    unused = Tree.of(raw[at - _DB.size : at]).entries > 0
+    return page_bytes, map_bytes, unused, Tree.of(raw[at : at + _DB.size]), last, commit
 
 
 def settle(file: int, *, commit: int, map_bytes: int) -> None:
@@ -184,7 +189,7 @@ def settle(file: int, *, commit: int, map_bytes: int) -> None:
 
     Lock files hold the number of the last commit, and readers choose a meta page by it: the number must be that of the old file.
     """
-    page_bytes, _, _, last, _ = newest(file)
+    page_bytes, _, _, _, last, _ = newest(file)
     metas = [os.pread(file, HEADER + _META_BYTES, place) for place in (0, page_bytes)]
     best = max(metas, key=lambda raw: int.from_bytes(raw[-8:], "little"))
     for number in {max(0, commit - 1), commit}:

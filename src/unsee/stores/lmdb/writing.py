@@ -6,9 +6,7 @@ every number in it. Here liblmdb sees the new file only, and no byte comes over 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import signal
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,8 +15,6 @@ import lmdb
 from unsee.core.errors import StoreError
 from unsee.stores.lmdb import pages
 
-_F_SETSIG = 10
-"""fcntl(2) on Linux; the module `fcntl` has no name for it."""
 _INLINE = 2040
 """Longer values lie in pages of their own, whatever the page's size."""
 
@@ -72,39 +68,6 @@ def need(sizes: Iterable[tuple[int, int]], databases: int) -> int:
         else:
             inline += 2 * value
     return page * (64 + 4 * databases + big + -(-(inline + inline // 8) // page))
-
-
-def no_writers(file: int) -> None:
-    """Nothing, where no program has the file open for writing; from now on one that opens it so waits, 45 s at most.
-
-    By a read lease (fcntl(2), F_SETLEASE). A program that had the environment open for writing would go on writing to the old one,
-    and what it writes would be lost.
-
-    Raises:
-        StoreError: somebody has, or the file system cannot say.
-    """
-    try:
-        fcntl.fcntl(file, _F_SETSIG, signal.SIGURG)  # told of a waiting writer by a signal that nobody minds
-        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except BlockingIOError:
-        raise StoreError(
-            "a program has the environment open for writing, and what it writes while it is replaced would be lost; "
-            "close it there (readers open it with readonly=True), and try again"
-        ) from None
-    except OSError as error:
-        raise StoreError(
-            f"whether a program has the environment open for writing cannot be seen here: {error.strerror}"
-        ) from error
-
-
-def nobody_waits(file: int) -> None:
-    """Nothing, where the lease was not broken.
-
-    Raises:
-        StoreError: a program opens the environment for writing: it would get the old one.
-    """
-    if fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
-        raise StoreError("a program opened the environment for writing meanwhile; try again when it is done")
 
 
 def _database(
