@@ -15,7 +15,7 @@ from unsee.core.errors import ResidueFound
 from unsee.core.evidence import Gone
 from unsee.core.ids import ItemSet, OrderId, StoreId
 from unsee.erase import residue
-from unsee.erase.aside import AnchorFile
+from unsee.erase.aside import AnchorFile, PutAside
 from unsee.erase.fresh import StoreSearched
 from unsee.match.anchors import AnchorKey, read_anchors
 from unsee.stores.files import FileStore
@@ -121,7 +121,7 @@ def test_a_torn_entry_is_passed_over_and_does_not_shift_the_others(tmp_path: Pat
     store = FileStore(StoreId("s"), str(tmp_path / "a"))
     path, key = tmp_path / "anchors.bin", bytes(32)
     file = AnchorFile(path, key)
-    assert file.put_aside(store, ".", ["one"]) == 0
+    assert file.put_aside(store, ".", ["one"]) == PutAside(0, 0)
     first = set(read_anchors(path).tolist())
     with path.open("ab") as torn:
         torn.write(b"\x01\x02\x03")
@@ -134,7 +134,7 @@ def test_a_torn_entry_is_passed_over_and_does_not_shift_the_others(tmp_path: Pat
 def test_small_members_are_counted_as_not_searched_for(tmp_path: Path) -> None:
     (tmp_path / "label.txt").write_text("cat")
     store = FileStore(StoreId("s"), str(tmp_path))
-    assert AnchorFile(tmp_path / ".anchors", bytes(32)).put_aside(store, ".", ["label.txt", "absent"]) == 1
+    assert AnchorFile(tmp_path / ".anchors", bytes(32)).put_aside(store, ".", ["label.txt", "absent"]) == PutAside(1, 1)
 
 
 def test_r6_each_item_has_the_step_that_the_weakest_of_its_copies_reached(small: Corpus) -> None:

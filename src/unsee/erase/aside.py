@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,34 +22,40 @@ from unsee.stores.contract import Store, read_many
 _APPENDING = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """Of which members there are no anchors: those that are too small, and those that could not be read, or were absent."""
+
+    small: int
+    unread: int
+
+
 class AnchorFile:
     """A file of codes, as `unsee.match.anchors.read_anchors` reads it. Appending is safe from several threads."""
 
     def __init__(self, path: Path, key: bytes) -> None:
         self._path, self._key = path, AnchorKey(key)
 
-    def put_aside(self, store: Store, object_name: str, selectors: Sequence[str]) -> int:
-        """Read these members and keep their anchors, on the disk when it returns; how many have none, being small or unreadable.
+    def put_aside(self, store: Store, object_name: str, selectors: Sequence[str]) -> PutAside:
+        """Read these members and keep their anchors, on the disk when it returns.
 
-        What is absent is passed over: an earlier, killed run erased it and had put it aside before.
+        What is absent is among the unread: an earlier, killed run erased it and had put it aside before.
         Cost: one read of the members, and 3 ns a byte.
         """
-        present = [
-            selector
-            for selector, stamp in zip(selectors, store.stamps(object_name, selectors), strict=True)
-            if stamp is not None
-        ]
         codes: list[Words] = []
-        without = 0
-        for _selector, data in read_many(store, object_name, present, limit_bytes=DEFAULT_LIMITS.max_bytes):
-            found = None if isinstance(data, StoreError) else self._key.anchors(data)
-            if found is None or not len(found):
-                without += 1
-            else:
+        small = unread = 0
+        for _selector, data in read_many(store, object_name, selectors, limit_bytes=DEFAULT_LIMITS.max_bytes):
+            if isinstance(data, StoreError):
+                unread += 1
+                continue
+            found = self._key.anchors(data)
+            if len(found):
                 codes.append(found)
+            else:
+                small += 1
         if codes:
             self._append(np.concatenate(codes).astype("<u8").tobytes())
-        return without
+        return PutAside(small, unread)
 
     def _append(self, data: bytes) -> None:
         with _APPENDING, self._path.open("ab") as file:

@@ -225,10 +225,11 @@ class Executor:
         name = _name(unit)
         store = self.stores[unit.store]
         aside = AnchorFile(self.plan.anchors_path, self.suppression_key.anchor_key(self.order))
-        without = aside.put_aside(store, unit.object, [t.selector for t in unit.targets])
+        put = aside.put_aside(store, unit.object, [t.selector for t in unit.targets])
+        small = put.small
         if name in known:  # a killed run may have erased them already, so that they are not seen again
-            without = max(without, int(known[name].outcome.get("without_anchors", 0)))
-        self.journal.intend(name, {"without_anchors": without})
+            small = max(small, int(known[name].outcome.get("small", 0)))
+        self.journal.intend(name, {"small": small})
         result = store.erase(unit.object, [StoreTarget(t.selector, t.stamp) for t in unit.targets])
         self.journal.acted(name)
         outcome = {
@@ -238,7 +239,8 @@ class Executor:
             "kept": [{"selector": k.selector, "reason": k.reason, "held": k.held} for k in result.kept],
             "notes": list(result.notes),
             "store": unit.store,
-            "without_anchors": without,
+            "small": small,
+            "without_anchors": small + max(0, put.unread - len(result.absent)),
         }
         self.journal.conclude(name, outcome)
         return outcome
