@@ -34,6 +34,7 @@ _VOLATILE = (
     (re.compile(r"[A-Za-z0-9+/_-]{40,}=*"), "<text>"),
     (re.compile(r"\b\d+(\.\d+)? (cpu-)?s\b"), "<seconds>"),
     (re.compile(r"\b\d[\d,.]* (k|M|G)?B\b"), "<bytes>"),
+    (re.compile(r"\b\d[\d,]* anchors\b"), "<anchors>"),
     (re.compile(r"[ \t]+"), " "),
 )
 

@@ -126,7 +126,10 @@ def whole_story(corpus: Corpus) -> Iterator[tuple[str, ...]]:
     )
     (corpus.root / "annex").mkdir()
     (corpus.root / "held").mkdir()
+    (corpus.root / "shards").mkdir()
     yield ("store", "add", "annex", "annex")
+    yield ("store", "add", "shards", "shards", "--kind", "tar")
+    yield ("store", "compact", "shards")
     yield ("store", "list")
     yield (
         "backup",
