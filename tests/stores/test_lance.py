@@ -373,6 +373,18 @@ def test_a_kill_with_tags_and_indexes_leaves_work_that_the_same_call_finishes(tm
         }
 
 
+def test_the_second_name_that_a_killed_commit_left_on_a_manifest_goes_and_is_no_refusal(tmp_path):
+    store = made(tmp_path)
+    versions = tmp_path / "faces.lance" / "_versions"
+    for manifest in list(versions.glob("*.manifest")):
+        versions.joinpath(f"{manifest.name}#1").hardlink_to(manifest)
+    assert not erase(store, "p0003").kept
+    assert not list(versions.glob("*#*"))
+    other = next(versions.glob("*.manifest"))
+    (tmp_path / "elsewhere").hardlink_to(other)
+    assert "another hard link" in erase(store, "p0004").kept[0].reason
+
+
 class KilledErasure:
     at = None
 

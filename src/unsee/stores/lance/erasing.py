@@ -147,6 +147,19 @@ def refusal(path: Path, head: Any, others: Mapping[str, Path]) -> str | None:
     return None
 
 
+def drop_staged(path: Path) -> None:
+    """Remove what a killed commit left: Lance writes a manifest as `NAME#1`, links it to its name, and unlinks `NAME#1`.
+
+    Only such second names go, never the manifest. One of a commit that is between the two steps at this moment goes as well, which
+    that commit had done itself.
+    """
+    for staged in (path / "_versions").glob("*.manifest#*"):
+        with suppress(FileNotFoundError):
+            manifest = staged.with_name(staged.name.rpartition("#")[0])
+            if os.path.samestat(os.lstat(staged), os.lstat(manifest)):
+                staged.unlink()
+
+
 def _out_of_reach(path: Path) -> str | None:
     """Why removing this dataset's files would not remove the bytes: links, unflushed logs, what a deleted branch left."""
     for file in tables.files(path):

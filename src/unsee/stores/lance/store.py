@@ -203,6 +203,7 @@ class LanceStore:
     def _erase(self, path: Path, object_name: str, wanted: dict[str, Target]) -> Erased:
         head = tables.opened(path)
         shape = tables.resolved(head, self.shape)
+        erasing.drop_staged(path)
         if (refused := erasing.refusal(path, head, self._others(object_name))) is not None:
             return Erased((), (), tuple(Kept(selector, refused) for selector in wanted), Gone.D2)
         search = erasing.Search(shape, set(wanted))
