@@ -3,7 +3,8 @@
 Eight shards of 25,600 real JPEGs (2 GB) at scale 1, made by webdataset's own writer. Every line leaves the result on the disk, and
 begins with the shards out of the page cache, as far as the system lets them go. `cp` copies everything and erases nothing: it is
 the floor of whatever writes a shard anew, and the reference. The peers write new shards beside the old ones; deleting the old ones,
-and their bytes on the disk, is not in their time. Ours writes zeros over the erased bytes, where they lie or in the old shard.
+and their bytes on the disk, is not in their time. Ours writes zeros over the erased bytes, where they lie or in the old shard; it
+takes the shards as `unsee apply` does, with as many threads as there are cores.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,10 @@ import webdataset
 from bench import Line, Table, main, scratch, timed
 from bench._jpegs import SAMPLES, marker_of, name_of, samples
 from unsee.core.ids import StoreId
-from unsee.stores.contract import Member, Target
+from unsee.engine.local import run_units
+from unsee.engine.outcome import Done
+from unsee.erase.rawscan import scan
+from unsee.stores.contract import Erased, Member, Target
 from unsee.stores.tar import TarStore
 
 SHARDS = 8
@@ -32,6 +36,7 @@ COMPACT_GOAL = 1.1
 """Times `cp`, at 1 %: where nearly everything is copied."""
 SEARCHED = 200
 """Markers of erased samples that are searched for in each outcome."""
+PIECE_BYTES = 4 << 20
 
 Plan = dict[str, list[Target]]
 
@@ -112,19 +117,24 @@ def by_webdataset(root: Path, to: Path, gone: set[str]) -> None:
 
 
 def by_unsee(store: TarStore, plan: Plan) -> None:
-    for object_name, targets in plan.items():
-        outcome = store.erase(object_name, targets)
-        assert len(outcome.erased) == len(targets), outcome.kept[:3]
+    def erase(unit: tuple[str, list[Target]]) -> Erased:
+        return store.erase(*unit)
+
+    for outcome in run_units(erase, plan.items(), workers=os.cpu_count() or 1, kind="thread"):
+        assert isinstance(outcome, Done), outcome
+        assert len(outcome.value.erased) == len(outcome.unit[1]), outcome.value.kept[:3]
 
 
 def residue(root: Path, gone: list[int]) -> int:
     """How many of the markers searched for still lie in the shards."""
     wanted = [marker_of(index) for index in gone[:: max(1, len(gone) // SEARCHED)]]
-    left = 0
-    for path in root.iterdir():
-        data = path.read_bytes()
-        left += sum(marker in data for marker in wanted)
-    return left
+    return len(scan(map(pieces, sorted(root.iterdir())), wanted))
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
 
 
 def _table(place: Path, count: int, share: float) -> Table:
