@@ -267,3 +267,19 @@ def test_spliced_pages_carry_checksums_that_hold(tmp_path):
     erase(path, ["k3"])
     for header, data in pages(path)[0]:
         assert zlib.crc32(data[-get(header, 3) :]) == get(header, 4) & 0xFFFFFFFF
+
+
+def test_a_column_that_pyarrow_cannot_decode_is_named_and_nothing_changes(tmp_path):
+    """DuckDB 2.0 writes differences of uint32 with 33 bits, which pyarrow refuses and polars reads."""
+    path = tmp_path / "a.parquet"
+    numbers = pa.array([None] * 24 + [0, 3, 4, 5, 1, 2147483650, 2], pa.uint32())
+    table = pa.table({"id": [f"row-{n}" for n in range(31)], "jpg": pa.nulls(31, pa.binary()), "c0": numbers})
+    with duckdb.connect() as connection:
+        connection.register("t", table)
+        connection.execute(f"copy t to '{path}' (format parquet, parquet_version V2)")
+    assert pl.read_parquet(path)["c0"].to_list() == numbers.to_pylist()
+    written = path.read_bytes()
+    outcome = erase(path, ["row-0"])
+    assert "pyarrow cannot decode 'c0': delta bit width" in outcome.kept[0].reason
+    assert outcome.erased == ()
+    assert path.read_bytes() == written

@@ -87,12 +87,11 @@ def encode(old: int, footer: Footer, n: int, keep: np.ndarray[Any, Any], numbers
     They are read and written as the physical values that they are, so nothing depends on what Arrow makes of their types.
 
     Raises:
-        StoreError: it cannot be decoded, its codec cannot be written, or what was written does not fit the file.
-        pa.ArrowException: it cannot be decoded.
+        StoreError: a column cannot be decoded, its codec cannot be written, or what was written does not fit the file.
     """
     group = footer.groups[n]
     with reading(old, footer, n) as (source, names):
-        rows = source.read_row_group(0, columns=[names[number] for number in numbers], use_threads=False)
+        rows = _read(source, {names[number]: ft.chunks(group)[number] for number in numbers})
     if len(rows) != len(keep):
         raise StoreError(f"row group {n} holds {len(rows):,} rows, and its footer says {len(keep):,}")
     leaves = ft.leaves(footer.schema)
@@ -108,6 +107,21 @@ def encode(old: int, footer: Footer, n: int, keep: np.ndarray[Any, Any], numbers
         number: Column(chunk, [data[slice(*ft.span(chunk))]], partial(_slice, data))
         for number, chunk in zip(numbers, made, strict=True)
     }
+
+
+def _read(source: pq.ParquetFile, columns: Mapping[str, Struct]) -> pa.Table:
+    """These columns, by the reader's names for them; one that pyarrow cannot decode is named as the file names it."""
+    try:
+        return source.read_row_group(0, columns=list(columns), use_threads=False)
+    except (pa.ArrowException, OSError) as error:  # OSError is Arrow's word for damaged data
+        if len(columns) > 1:
+            for name, chunk in columns.items():
+                _read(source, {name: chunk})
+        paths = [b".".join(get(get(chunk, ft.META), ft.PATH)[1]).decode(errors="replace") for chunk in columns.values()]
+        raise StoreError(
+            f"pyarrow cannot decode {', '.join(map(repr, paths))}: {error}; "
+            "write the file anew with a program that reads it, then erase"
+        ) from error
 
 
 def _slice(data: memoryview, start: int, length: int) -> bytes:
