@@ -79,6 +79,7 @@ class IcebergHarness:
 
 class PartitionedHarness(IcebergHarness):
     partitioned = True
+    kills = 5
 
 
 class TestIcebergStore(StoreContract):

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unsee.attest.keys import SigningKey
 from unsee.attest.log import Log
@@ -30,9 +31,11 @@ from unsee.books import facts, places, retention
 from unsee.books.database import Books, Tx
 from unsee.core.errors import InputError, InvalidValue, NotFound, WorkspaceExists
 from unsee.core.ids import PersonId, StoreId
-from unsee.match.suppression import SuppressionKey
 from unsee.stores.contract import Store
 from unsee.stores.registry import open_store
+
+if TYPE_CHECKING:
+    from unsee.match.suppression import SuppressionKey
 
 CONFIG = "unsee.toml"
 MAX_QUARANTINE_DAYS = 365
@@ -64,6 +67,8 @@ class Workspace:
     @cached_property
     def suppression_key(self) -> SuppressionKey:
         """Opens and extends the suppression list."""
+        from unsee.match.suppression import SuppressionKey  # decoders of pictures, which few commands need
+
         return SuppressionKey.load(self.root / "keys" / "suppression.key")
 
     @cached_property
@@ -134,6 +139,8 @@ def create(root: Path, organisation: str, *, books_url: str | None = None) -> Wo
         InputError: the organisation has no name.
         StoreUnreachable: the books cannot be made at `books_url`; nothing else was made either.
     """
+    from unsee.match.suppression import SuppressionKey
+
     if not organisation.strip():
         raise InputError("A workspace belongs to an organisation.", next_step="Name it with --organisation.")
     if (root / CONFIG).exists():

@@ -59,7 +59,9 @@ class FaultContract(ContractBase):
     ) -> None:
         """A full disk, no permission, a failing device, at a system call that writes: Kept or a StoreError, and never "erased"."""
         most = More.of(harness).kills
-        self._fail_at_system_calls(harness, fill, tmp_path, error, most=most if error == errno.ENOSPC else most // 3)
+        self._fail_at_system_calls(
+            harness, fill, tmp_path, error, most=most if error == errno.ENOSPC else max(1, most // 3)
+        )
 
     @pytest.mark.slow
     @pytest.mark.parametrize("error", ERRORS, ids=[errno.errorcode[error] for error in ERRORS])

@@ -27,7 +27,7 @@ from unsee.testing.processes import FreshProcess, in_fresh_process
 from unsee.testing.syscalls import run_slowly, system_calls
 
 _MOST_BYTES = 16 << 20
-_SLOW_S = 1.5
+_SLOW_S = 1.0
 _ROUNDS = 3
 
 
