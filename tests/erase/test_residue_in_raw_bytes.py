@@ -52,7 +52,12 @@ def test_a_piece_of_a_photo_is_found_that_no_picture_library_opens(planned: Corp
 def test_a_clean_store_passes_with_every_store_searched_and_every_canary_found(planned: Corpus) -> None:
     planned.apply()
     seen = planned.verify()
+    assert not replace(seen, retained_root="00" * 32).passed
     assert {s.store for s in seen.searched} == {"corpus", "mirror"}
+    assert seen.places["corpus"].skipped == 1, "the link"
+    assert seen.as_json()["residue_search"]["stores"]["corpus"]["not_searched"] == {
+        "a symbolic link, not a regular file": 1
+    }
     assert all(s.canary_found for s in seen.searched)
     assert {s.store: len(s.hits) for s in seen.searched} == {"corpus": seen.shared_anchors, "mirror": 0}
     assert seen.anchors > 0
@@ -114,10 +119,14 @@ def test_anchors_are_on_the_disk_before_the_bytes_go_and_leave_with_the_certific
     assert not directory.anchors_path.exists()
 
 
-def test_a_torn_entry_is_passed_over_and_does_not_shift_the_others(tmp_path: Path) -> None:
+def test_a_torn_entry_is_passed_over_and_does_not_shift_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr("unsee.erase.aside.os.fsync", flushed.append)
     (tmp_path / "a").mkdir()
-    for name in ("one", "two"):
-        (tmp_path / "a" / name).write_bytes(np.random.default_rng(len(name) + ord(name[0])).bytes(9_000))
+    for name, size in (("one", 9_000), ("two", 90_000)):
+        (tmp_path / "a" / name).write_bytes(np.random.default_rng(len(name) + ord(name[0])).bytes(size))
     store = FileStore(StoreId("s"), str(tmp_path / "a"))
     path, key = tmp_path / "anchors.bin", bytes(32)
     file = AnchorFile(path, key)
@@ -126,7 +135,8 @@ def test_a_torn_entry_is_passed_over_and_does_not_shift_the_others(tmp_path: Pat
     with path.open("ab") as torn:
         torn.write(b"\x01\x02\x03")
     assert set(read_anchors(path).tolist()) == first
-    file.put_aside(store, ".", ["two"])
+    assert file.put_aside(store, ".", ["two"]) == PutAside(0, 0)
+    assert len(flushed) == 2, "they are on the disk before the bytes go"
     both = {c for n in ("one", "two") for c in AnchorKey(key).anchors((tmp_path / "a" / n).read_bytes()).tolist()}
     assert both <= set(read_anchors(path).tolist())
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unsee.match.anchors import WINDOW_BYTES, AnchorKey, AnchorSearch
+from unsee.match.anchors import content as own_bytes
 
 KEY = AnchorKey(bytes(range(32)))
 
@@ -55,6 +56,34 @@ def test_windows_are_those_that_the_rule_chooses_one_by_one(seed: int, length: i
     alone = [at for at in range(length - WINDOW_BYTES + 1) if len(KEY.windows(data[at : at + WINDOW_BYTES])[0])]
     assert places.tolist() == alone
     assert codes.tolist() == [int(KEY.windows(data[at : at + WINDOW_BYTES])[1][0]) for at in alone]
+
+
+def test_windows_across_the_border_of_two_blocks_are_seen() -> None:
+    border = 1 << 20
+    places, codes = KEY.windows(data := content(17, border + 4_000))
+    near = KEY.windows(data[border - 4_000 :])
+    late = places >= border - 4_000
+    assert (places[late] - (border - 4_000)).tolist() == near[0].tolist()
+    assert codes[late].tolist() == near[1].tolist()
+    assert ((near[0] > 4_000 - WINDOW_BYTES) & (near[0] < 4_000)).any(), "the harness: one lies across it"
+
+
+def test_a_window_has_content_where_its_first_three_words_are_not_all_alike() -> None:
+    data = content(10, 2_000)
+    at = int(KEY.windows(data)[0][0])
+    word, other = data[at : at + 8], data[at + 8 : at + 16]
+    assert len(KEY.windows(word + word + other + other)[0])
+    assert not len(KEY.windows(word * 3 + other)[0])
+
+
+@pytest.mark.parametrize("kind", [b"VP8 ", b"VP8L"])
+def test_the_image_chunk_of_a_webp_is_found_behind_chunks_of_any_length(kind: bytes) -> None:
+    def chunk(name: bytes, held: bytes) -> bytes:
+        return name + len(held).to_bytes(4, "little") + held + bytes(len(held) % 2)
+
+    picture = chunk(kind, content(11, 501))[:-1]
+    data = b"RIFF1234WEBP" + chunk(b"ICCP", content(12, 333)) + picture + chunk(b"EXIF", content(13, 90))
+    assert data[own_bytes(data)] == picture
 
 
 def test_a_photo_has_up_to_four_anchors_spread_over_it() -> None:
