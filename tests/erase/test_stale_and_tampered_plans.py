@@ -169,6 +169,8 @@ def test_a_file_that_changes_after_the_check_is_kept_with_its_reason_and_the_boo
     path.unlink()
     applied = small.apply()
     assert applied.failures == ()
+    assert (applied.erased, applied.absent) == (22, 1), "what the first call erased is not called absent now"
+    assert applied.by_store == {"corpus": {"D2": 21}, "mirror": {"D2": 1}}
     assert small.verify().passed
 
 
@@ -182,7 +184,8 @@ def test_a_file_with_another_name_outside_is_kept_until_that_name_is_gone(small:
     assert [d.selector for d in caught.value.details] == [path.name]
     assert "hard link" in caught.value.details[0].reason
     other.unlink()
-    small.apply()
+    done = small.apply()
+    assert (done.erased, done.absent, small.apply()) == (23, 0, done)
     assert not path.exists()
     assert small.verify().passed
 

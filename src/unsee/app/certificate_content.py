@@ -38,8 +38,8 @@ COMPLAINT_ROUTE = "the supervisory authority or court that issued or oversees th
 _HEADLINES = frozenset({"eer", "tar@1e-2", "rank1", "fmr", "fdr"})
 """Measures whose change is said in a sentence; the table has all of them."""
 _LOOKED_AGAIN = (
-    "Every member of every store was read again and compared by bytes, pixels and near-duplicate hash; fresh processes asked each "
-    "store for what had to go, and searched its raw bytes for anchors put aside before."
+    "Every member that the stores list was read again and compared by bytes, pixels and near-duplicate hash; fresh processes asked "
+    "each store for what had to go, and searched its raw bytes for anchors put aside before."
 )
 _FILE_SEARCHED = "The rows were counted again; the database file was rewritten and its write-ahead log truncated."
 _ROWS_SEARCHED = "The rows were counted again, and every row of every table searched for the digests that they held."
@@ -209,7 +209,10 @@ class Gathering:
             row.location,
             capability.best_gone,
             capability.keeps_history,
-            capability.limits,
+            (
+                *capability.limits,
+                *(f"In this erasure: {note}" for store, note in self.applied.notes if store == row.id),
+            ),
             int(looked["objects"]),
             int(looked["members"]),
             passed_over=int(looked["skipped"]),
@@ -329,7 +332,6 @@ class Gathering:
                     "too small, or not readable, for anchors to be put aside before they were erased",
                 )
             )
-        entries.extend(said.NotVerified("history that went with the erased", note) for note in self.applied.notes)
         beyond = dict.fromkeys((*self.applied.may_hold, *seen["raw_scan"].get("not_searched", ())))
         entries.extend(
             said.NotVerified(place, "may hold deleted rows of the books; out of the tool's reach, and not searched")
@@ -360,10 +362,16 @@ class Gathering:
     def _duties(self, applied_at: str, verified_at: str, shared: Statement) -> tuple[said.Duty, ...]:
         days = profile(self.order.profile).deadlines(self.order.effective)
         done = {"data": date.fromisoformat(verified_at[:10]), "models": date.fromisoformat(applied_at[:10])}
+        idle: set[str] = set()
+        if self.planned.directory.summary["scope"].get("embedding"):
+            done["embeddings"] = done["data"]
+        else:
+            idle.add("embeddings")
         told = told_on(self.conn, self.order.id, shared)
         if told is not None:
             done["third-parties"] = told
-        idle = {"embeddings"} | ({"third-parties"} if not shared.shared else set())
+        if not shared.shared:
+            idle.add("third-parties")
         return tuple(said.Duty(duty, done.get(duty), nothing_to_do=duty in idle) for duty in days)
 
     def _recipient(self, obtained: Obtained) -> said.Recipient:

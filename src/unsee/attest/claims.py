@@ -138,12 +138,14 @@ def _place(place: Place) -> Claim:
     found = (
         f"{place.residue_found:,} of its members still show the scope"
         if place.residue_found
-        else "nothing of the scope is left"
+        else "nothing of the scope was found"
     )
+    passed = f" Passed over: {place.passed_over:,}; what was not checked says why."
     return Claim(
         f"place/{place.store}",
         OBSERVED,
-        f"Store {place.store} was searched again, {place.members_searched:,} members: {found}.",
+        f"Store {place.store} was searched again, {place.members_searched:,} members: {found}."
+        + (passed if place.passed_over else ""),
         {
             "store": place.store,
             "kind": place.kind,

@@ -17,7 +17,7 @@ from unsee.attest.content import CertificateContent
 from unsee.attest.dsse import Envelope
 from unsee.attest.page import Sheet, Tone
 from unsee.core.canonical import canonical_json
-from unsee.core.evidence import Claim, Ground
+from unsee.core.evidence import Claim, Gone, Ground
 
 ATTACHMENT: Final = "certificate.dsse.json"
 _GROUND: Final = {
@@ -88,8 +88,10 @@ def _summary(sheet: Sheet, content: CertificateContent, statement: Statement) ->
     )
     sheet.answer(
         "From where",
-        "; ".join(f"{p.store} ({p.kind}, {p.members_searched:,} members searched)" for p in content.places)
-        + f". The {content.retained_set.items:,} items that had to stay "
+        ", ".join(f"{p.store} ({p.kind})" for p in content.places)
+        + f". All were searched again afterwards: {sum(p.members_searched for p in content.places):,} members are in them now,"
+        + f" {sum(p.residue_found for p in content.places):,} of the scope, {sum(p.passed_over for p in content.places):,} passed"
+        + f" over. The {content.retained_set.items:,} items that had to stay "
         + ("have the same Merkle root before and after." if _untouched(content) else "CHANGED: their roots differ."),
     )
     sheet.answer("Which models", _model_words(content))
@@ -193,7 +195,7 @@ def _erased(sheet: Sheet, content: CertificateContent) -> None:
     )
     sheet.heading("Places searched, and what they cannot show")
     sheet.table(
-        ["Store", "Kind", "Location", "Members", "Passed over", "Still found"],
+        ["Store", "Kind", "Location", "Members now", "Passed over", "Still found"],
         [
             (p.store, p.kind, p.location, f"{p.members_searched:,}", f"{p.passed_over:,}", f"{p.residue_found:,}")
             for p in content.places
@@ -201,13 +203,31 @@ def _erased(sheet: Sheet, content: CertificateContent) -> None:
         [3, 2, 5, 2, 2, 2],
         right=range(3, 6),
     )
+    by_step: dict[Gone, list[str]] = {}
+    by_limit: dict[str, list[str]] = {}
     for place in content.places:
-        sheet.note(f"{place.store}: at best {place.best_gone}. " + " ".join(place.limits))
+        by_step.setdefault(place.best_gone, []).append(place.store)
+        for limit in place.limits:
+            by_limit.setdefault(limit, []).append(place.store)
+    sheet.list_or_none(
+        "How far each store can go at best", [f"{', '.join(names)}: {step}" for step, names in by_step.items()], ""
+    )
+    by_stores: dict[tuple[str, ...], list[str]] = {}
+    for limit, names in by_limit.items():
+        by_stores.setdefault(tuple(dict.fromkeys(names)), []).append(limit)
+    for stores, limits in sorted(by_stores.items(), key=lambda entry: -len(entry[0])):
+        sheet.list_or_none(f"Limits of {', '.join(stores)}", limits, "")
     sheet.heading("Methods, in the words of NIST SP 800-88 r2")
     sheet.table(
-        ["Applies to", "Technique", "Term", "Looked at afterwards"],
-        [(m.applies_to, m.technique, _NIST[m.nist], m.verification) for m in content.methods],
-        [3, 4, 4, 5],
+        ["Applies to", "Technique", "Term"],
+        [(m.applies_to, m.technique, _NIST[m.nist]) for m in content.methods],
+        [4, 6, 5],
+    )
+    looked: dict[str, list[str]] = {}
+    for method in content.methods:
+        looked.setdefault(method.verification, []).append(method.applies_to)
+    sheet.list_or_none(
+        "Looked at afterwards", [f"{', '.join(applies)}: {words}" for words, applies in looked.items()], "nothing"
     )
 
 

@@ -243,8 +243,8 @@ def apply(plan: str, confirm: str | None, workers: int, workspace: str | None, a
     say(f"  books: {', '.join(f'{n:,} rows of {t}' for t, n in result.rows.items())} deleted")
     for place in result.may_hold:
         say(f"  may hold them still: {place}")
-    for note in result.notes:
-        say(f"  with them went: {note}")
+    for store, note in result.notes:
+        say(f"  in store {store}: {note}")
     if result.without_anchors:
         say(f"  {result.without_anchors:,} were too small, or not readable, to be searched for as raw bytes")
     say(f"  suppression list: {result.suppressed:,} entries; these photos cannot come back")
@@ -263,7 +263,7 @@ def verify(order: str, workers: int, workspace: str | None, as_json: bool) -> No
         print_json({"schema": "unsee/verification/1", **seen.as_json()})
         return
     done(
-        f"{order} verified: {seen.members:,} files read again ({size(seen.bytes_read)}); nothing of the scope is left."
+        f"{order} verified: {seen.members:,} files read again ({size(seen.bytes_read)}); nothing of the scope was found."
     )
     say(f"  compared with {seen.suppressed:,} erased photos: bytes, pixels, near-duplicates")
     say(

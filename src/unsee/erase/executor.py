@@ -15,6 +15,7 @@ from unsee.attest.durable import write_file
 from unsee.books import items, orders, places, training
 from unsee.books.database import Books
 from unsee.core.errors import StalePlan, StoreError, UnitsFailed
+from unsee.core.evidence import Gone
 from unsee.core.ids import ItemSet, ModelId, OrderId
 from unsee.core.orders import OrderState
 from unsee.engine.local import run_units
@@ -24,7 +25,7 @@ from unsee.erase.aside import AnchorFile
 from unsee.erase.journal import Entry, Journal
 from unsee.erase.plandir import PlanDirectory, Unit
 from unsee.match.suppression import Sealed, SuppressionKey, seal_digests
-from unsee.stores.contract import Member, Store, same_stamp, unhinted
+from unsee.stores.contract import Erased, Member, Store, same_stamp, unhinted
 from unsee.stores.contract import Target as StoreTarget
 
 Progress = Callable[[str, int, int], None]
@@ -40,17 +41,28 @@ class Failure:
     """A target or unit that was not erased, and why."""
 
     unit: str
+    store: str
+    object: str
     selector: str
+    """Empty where it is the whole unit."""
     reason: str
     held: bool = False
     """A rule of the place forbids it for now; it is retained, not failed."""
 
     def as_json(self) -> dict[str, Any]:
         """As printed."""
-        return {"unit": self.unit, "selector": self.selector, "reason": self.reason, "held": self.held}
+        return {
+            "unit": self.unit,
+            "store": self.store,
+            "object": self.object,
+            "selector": self.selector,
+            "reason": self.reason,
+            "held": self.held,
+        }
 
     def __str__(self) -> str:
-        return f"{self.unit} {self.selector}: {self.reason}"
+        place = f"{self.store}:{self.object}" + (f"/{self.selector}" if self.selector else "")
+        return f"{place}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +81,8 @@ class Applied:
     may_hold: tuple[str, ...]
     """What may hold the deleted rows of the books still."""
     failures: tuple[Failure, ...]
-    notes: tuple[str, ...] = ()
-    """What else the erasure took with it: versions that can no longer be read, and the like."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What else the erasure took with it, (store, what): versions that can no longer be read, and the like."""
     without_anchors: int = 0
     """Members that were too small, or could not be read, for anchors to be put aside: the raw search does not look for them."""
 
@@ -87,7 +99,7 @@ class Applied:
             "suppressed": self.suppressed,
             "rows_may_be_held_by": list(self.may_hold),
             "failures": [f.as_json() for f in self.failures],
-            "notes": list(self.notes),
+            "notes": [f"{store}: {note}" for store, note in self.notes],
             "without_anchors": self.without_anchors,
         }
 
@@ -214,30 +226,33 @@ class Executor:
 
         erase = partial(self._erase_object, known)
         for outcome in run_units(erase, waiting(), workers=self.workers, kind="thread"):
-            name = _name(outcome.unit)
-            progress.step(name)
+            unit = outcome.unit
+            failed = partial(Failure, _name(unit), unit.store, unit.object)
+            progress.step(_name(unit))
             if not isinstance(outcome, Done):
-                yield Failure(name, outcome.unit.object, outcome.error)
+                yield failed("", outcome.error)
                 continue
-            yield from (Failure(name, k["selector"], k["reason"], k["held"]) for k in outcome.value["kept"])
+            yield from (failed(k["selector"], k["reason"], k["held"]) for k in outcome.value["kept"])
 
     def _erase_object(self, known: Mapping[str, Entry], unit: Unit) -> Mapping[str, Any]:
         name = _name(unit)
         store = self.stores[unit.store]
         aside = AnchorFile(self.plan.anchors_path, self.suppression_key.anchor_key(self.order))
         put = aside.put_aside(store, unit.object, [t.selector for t in unit.targets])
-        small = put.small
-        if name in known:  # a killed run may have erased them already, so that they are not seen again
-            small = max(small, int(known[name].outcome.get("small", 0)))
-        self.journal.intend(name, {"small": small})
+        earlier = known[name].outcome if name in known else {}
+        # an earlier run may have erased them already, so that they are not seen again
+        small = max(put.small, int(earlier.get("small", 0)))
+        self.journal.intend(name, {**earlier, "small": small})
         result = store.erase(unit.object, [StoreTarget(t.selector, t.stamp) for t in unit.targets])
         self.journal.acted(name)
+        missing, step = _together(earlier, result)
         outcome = {
-            "erased": len(result.erased),
-            "absent": len(result.absent),
-            "gone": result.gone.step,
+            "erased": len(unit.targets) - len(missing) - len(result.kept),
+            "absent": len(missing),
+            "missing": missing,
+            "gone": step,
             "kept": [{"selector": k.selector, "reason": k.reason, "held": k.held} for k in result.kept],
-            "notes": list(result.notes),
+            "notes": [*dict.fromkeys((*earlier.get("notes", ()), *result.notes))],
             "store": unit.store,
             "small": small,
             "without_anchors": small + max(0, put.unread - len(result.absent)),
@@ -315,7 +330,7 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
     """Add up a journal."""
     gone: dict[str, int] = {}
     by_store: dict[str, dict[str, int]] = {}
-    notes: dict[str, None] = {}
+    notes: dict[tuple[str, str], None] = {}
     erased = absent = units = without_anchors = 0
     for name, entry in entries.items():
         if name.startswith("erase:") and entry.state == "done":
@@ -324,9 +339,10 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
             absent += int(entry.outcome["absent"])
             step = str(entry.outcome["gone"])
             gone[step] = gone.get(step, 0) + int(entry.outcome["erased"])
-            mine = by_store.setdefault(str(entry.outcome.get("store", "")), {})
+            store = str(entry.outcome.get("store", ""))
+            mine = by_store.setdefault(store, {})
             mine[step] = mine.get(step, 0) + int(entry.outcome["erased"])
-            notes.update(dict.fromkeys(entry.outcome.get("notes", ())))
+            notes.update(dict.fromkeys((store, str(note)) for note in entry.outcome.get("notes", ())))
             without_anchors += int(entry.outcome.get("without_anchors", 0))
     scrubbed = entries.get(SCRUB)
     suppressed = entries.get(SUPPRESS)
@@ -349,16 +365,38 @@ def summarise(entries: Mapping[str, Entry], failures: Sequence[Failure]) -> Appl
 
 
 def _by_item(units: Iterator[Unit], entries: Mapping[str, Entry]) -> dict[str, ItemSet]:
-    """The items by the weakest step of the ladder that any of their copies reached (R6)."""
+    """The items by the weakest step of the ladder that any of their copies reached (R6).
+
+    A copy that was not there any more was not overwritten by this erasure, and no key of it was seen: it counts as D2 at best.
+    """
     reached: dict[str, ItemSet] = {}
     for unit in units:
-        step = str(entries[_name(unit)].outcome["gone"])
-        reached.setdefault(step, ItemSet()).update([t.item for t in unit.targets])
+        outcome = entries[_name(unit)].outcome
+        missing = frozenset(outcome.get("missing", ()))
+        step = str(outcome["gone"])
+        for of, at in ((step, False), (min(step, Gone.D2.step), True)):
+            mine = [t.item for t in unit.targets if (t.selector in missing) is at]
+            reached.setdefault(of, ItemSet()).update(mine)
     weaker = ItemSet()
     for step in sorted(reached):
         reached[step] -= weaker
         weaker |= reached[step]
     return {step: items for step, items in reached.items() if items}
+
+
+def _together(earlier: Mapping[str, Any], result: Erased) -> tuple[list[str], str]:
+    """Which targets of a unit were gone before any run came to them, and the weakest step that all its runs reached.
+
+    What an earlier run erased is absent for this one. What a killed run erased nobody wrote down: it counts as absent.
+    """
+    kept = earlier.get("kept")
+    waiting = None if kept is None else {str(k["selector"]) for k in kept}
+    missing = {s for s in result.absent if waiting is None or s in waiting} | set(earlier.get("missing", ()))
+    missing -= {*result.erased, *(k.selector for k in result.kept)}
+    before = earlier.get("gone") if earlier.get("erased") else None
+    if before is None:
+        return sorted(missing), result.gone.step
+    return sorted(missing), min(str(before), result.gone.step) if result.erased else str(before)
 
 
 class _Counter:

@@ -49,7 +49,7 @@ class Indexed:
     """Members that are no copy, byte for byte, of any photo of this source."""
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
-    """Members that could not be read or placed, and why."""
+    """Members that could not be read or placed, and objects that could not be read to their end, and why."""
 
     def as_json(self) -> dict[str, object]:
         """As printed."""
@@ -152,7 +152,10 @@ class StoreIndex:
             waiting: list[Member] = []
             for entry in entries:
                 if isinstance(entry, Skipped):
-                    done.skipped += 1
+                    if entry.selector:
+                        done.skipped += 1
+                    else:
+                        done.failed[entry.object] = entry.reason
                     continue
                 done.members += 1
                 copy = recorded.get(entry.selector)
