@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from small_corpus import DANA, OKCUPID, ORDER, PANEL, PLAN, Corpus
 from unsee.app import indexing, orders, registry
 from unsee.books import items, parties
-from unsee.core.errors import BlockedByOrder, MetadataError, NotFound
+from unsee.core.errors import BlockedByOrder, MetadataError, NotFound, StoreError
 from unsee.core.ids import SourceId
 from unsee.intake.store_index import Indexed
+from unsee.stores.contract import Store
 
 
 @pytest.fixture
@@ -66,6 +68,14 @@ def test_r4_copies_in_another_store_are_recorded_and_a_second_time_nothing_is_re
     second = index(lake)
     assert (second.recorded, second.known, second.others) == (0, len(photos(lake)), 1)
     assert index(lake, PANEL).recorded == 1
+    one, two, *_ = photos(lake)
+    changed = next(p for p in (lake.root / "lake").iterdir() if p.read_bytes() == one.read_bytes())
+    changed.write_bytes(two.read_bytes())
+    (lake.root / "lake" / "link").symlink_to(changed)
+    third = index(lake)
+    assert (third.recorded, third.known, third.skipped) == (1, len(photos(lake)) - 1 + 1, 1), (
+        "read again, as it changed"
+    )
 
 
 def test_r3_an_order_reaches_indexed_copies_as_recorded_ones(lake: Corpus) -> None:
@@ -102,14 +112,32 @@ def test_r9_embeddings_become_items_of_their_own_and_go_with_their_photos(small:
     small.verify()
 
 
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_members_that_cannot_be_read_are_named_and_the_others_recorded(
+    lake: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some(store: Store, name: str, selectors: list[str]) -> Iterator[tuple[str, bytes | StoreError]]:
+        yield selectors[0], StoreError("it cannot be read")
+        yield from ((s, store.read(name, s)) for s in selectors[2:])
+
+    monkeypatch.setattr("unsee.intake.store_index.read_many", some)
+    done = index(lake)
+    assert sorted(done.failed.values()) == ["it cannot be read", "it went away while the store was read"]
+    assert done.recorded + done.others == done.members - 2
+
+
 def test_what_was_made_from_an_unknown_photo_is_named_and_not_taken_in(small: Corpus) -> None:
     listing = vectors(small)
     listing.write_text(
-        f"selector,sha256\n0.f32,{'ab' * 32}\n1.f32,{hashlib.sha256(photos(small)[1].read_bytes()).hexdigest()}\n"
+        f"object,selector,sha256\n.,0.f32,{'ab' * 32}\n.,1.f32,{digest(photos(small)[1])}\n"
+        f".,2.f32,{digest(next((small.corpus / 'panel').rglob('*.jpg')))}\nelsewhere,3.f32,{digest(photos(small)[2])}\n"
     )
     done = index(small, made_from=listing, store="vectors")
     assert done.derived == 1
-    assert list(done.failed) == ["./0.f32"]
+    assert sorted(done.failed) == ["./0.f32", "./2.f32"], "another source's photo is none of this source's"
     assert "does not have" in done.failed["./0.f32"]
 
 

@@ -111,6 +111,15 @@ def test_a_sealed_copy_that_does_not_read_back_keeps_its_plain_file(small: Corpu
     assert len([p for p in (small.corpus / "okcupid").rglob("*") if p.is_file()]) == 1
 
 
+def test_a_plain_file_that_cannot_be_erased_is_named(small: Corpus) -> None:
+    begin(small)
+    photo = min((small.corpus / "okcupid").rglob("*.jpg"))
+    (small.root / "other-name").hardlink_to(photo)
+    done = seal(small, remove_plain=True)
+    assert [(x.selector, "hard link" in x.reason) for x in done.left] == [(photo.name, True)]
+    assert (done.removed, photo.exists()) == (12, True)
+
+
 def test_what_was_changed_since_intake_is_left_and_named(small: Corpus) -> None:
     begin(small)
     photo = min((small.corpus / "okcupid").rglob("*.jpg"))
@@ -130,6 +139,7 @@ def test_a_folder_of_a_store_is_sealed_alone(small: Corpus) -> None:
     begin(small)
     done = seal(small, origin=str(small.corpus / "okcupid" / "part-001"))
     assert done.sealed == len(list((small.corpus / "okcupid" / "part-001").glob("*.jpg")))
+    assert seal(small, origin=str(small.corpus / "okcupid" / "part-00")).sealed == 0, "a name is no beginning of one"
     with pytest.raises(NotFound):
         seal(small, origin=str(small.root / "nowhere"))
     with pytest.raises(NotFound):
@@ -143,6 +153,8 @@ def test_a_folder_of_a_store_is_sealed_alone(small: Corpus) -> None:
 def test_vault_ring_and_master_key_lie_apart(small: Corpus) -> None:
     root, ws = small.root, small.ws
     (root / "held").mkdir()
+    with pytest.raises(InvalidValue, match="overlaps store"):
+        vault.create_vault(ws, "around", root, keys=root.parent / "k", wrap=f"file:{root.parent}/m")
     master = f"file:{root / 'held' / 'master'}"
     for location, keys, wrap in (
         (root / "vault", root / "vault" / "ring", master),

@@ -12,9 +12,12 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from unsee.core.errors import InvalidValue, StoreError
+from unsee.stores import datafiles
 from unsee.stores.contract import Member, Skipped, Target
 from unsee.stores.delta import erasing, open_delta
 from unsee.stores.delta import log as logs
+from unsee.stores.rowerasure import Call
+from unsee.stores.rows import RowShape
 from unsee.testing.stores import store_id
 
 OPTIONS = {"data": "image", "key": "name", "settled_s": "0"}
@@ -236,6 +239,42 @@ def test_statistics_of_a_copy_are_those_of_its_rows(store, table):
     (stats,) = [json.loads(a["stats"]) for p, a in logs.read(str(table)).active.items() if p.endswith(".unsee.parquet")]
     assert stats["numRecords"] == 1
     assert stats["minValues"] == {"name": "bob", "age": 3}
+
+
+def test_a_copy_holds_no_statistics_of_pictures_and_no_dictionary_of_what_went(tmp_path):
+    source, target = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    table = pa.table(
+        {"name": pa.array(["ann", "bob"]).dictionary_encode(), "image": [b"picture of ann", b"picture of bob"]}
+    )
+    pq.write_table(table, source, compression="none", write_statistics=True)
+    file = datafiles.DataFile(str(source), RowShape("image", "name"))
+    meta, _stamps = datafiles.copy_without(file, datafiles.look(file, {"ann"}), str(target), ())
+    assert b"ann" in source.read_bytes() and b"ann" not in target.read_bytes()
+    assert pq.read_table(target)["name"].to_pylist() == ["bob"]
+    statistics = [meta.row_group(0).column(n).statistics for n in range(2)]
+    assert statistics[0] is not None and statistics[1] is None
+
+
+def test_checksums_beside_a_file_go_with_it(tmp_path):
+    place = tmp_path / "name=ann" / "x.parquet"
+    place.parent.mkdir()
+    for name in ("x.parquet", ".x.parquet.crc"):
+        (place.parent / name).write_bytes(b"x")
+    datafiles.remove([str(place)], str(tmp_path))
+    assert not place.parent.exists()
+
+
+def test_several_rows_of_one_key_have_one_stamp_in_any_order():
+    assert datafiles.member_stamp(["a", "a"]) == "a"
+    assert datafiles.member_stamp(["a", "b"]) == datafiles.member_stamp(["b", "a"]) not in {"a", "b"}
+
+
+def test_what_contradicts_itself_and_what_is_young_by_either_time_is_left(tmp_path):
+    call = Call.of([Target("a", "1"), Target("a", "2"), Target("b", "1"), Target("b", "1")], 3600.0)
+    assert call.kept == {"a": "it is listed twice, with different stamps"}
+    (tmp_path / "x").write_bytes(b"")
+    os.utime(tmp_path / "x", (0, 0))
+    assert not call.settled((tmp_path / "x").stat()), "copied with its time just now"
 
 
 def test_options_are_checked(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from unsee.core.errors import InvalidValue, StoreError
 from unsee.stores.contract import Member, Skipped, Target
-from unsee.stores.hdf5 import open_hdf5
+from unsee.stores.hdf5 import copying, members, open_hdf5
 from unsee.testing.stores import raw_places, store_id
 
 
@@ -69,7 +69,9 @@ def test_what_is_in_a_file_stays_but_for_what_goes(tmp_path):
     "made", [{}, {"chunks": (4, 30)}, {"chunks": (4, 30), "compression": "gzip", "maxshape": (None, 30)}]
 )
 @pytest.mark.parametrize("going", [[3], list(range(1, 20)), list(range(20))])
-def test_rows_go_with_all_that_is_beside_them(tmp_path, made, going):
+def test_rows_go_with_all_that_is_beside_them(tmp_path, monkeypatch, made, going):
+    if made:  # several stretches
+        monkeypatch.setattr(copying, "rows_at_once", lambda _held: 4)
     rows = np.stack([data(n, 30) for n in range(20)])
     with write(tmp_path) as file:
         file.create_dataset("train/x", data=rows, **made)
@@ -155,6 +157,32 @@ def test_what_a_copy_would_break_is_refused_by_name(tmp_path, what):
     with pytest.raises(StoreError, match=what):
         store.read("f.h5", "a")
     assert (tmp_path / "f.h5").read_bytes() == before
+
+
+def test_who_opens_it_for_writing_meanwhile_is_heard_at_the_last_moment(tmp_path, monkeypatch):
+    def broken(_file):
+        raise StoreError("a program wants to write to it")
+
+    with write(tmp_path) as file:
+        file["a"] = data(1)
+    before = (tmp_path / "f.h5").read_bytes()
+    monkeypatch.setattr("unsee.stores.writers.still_out", broken)
+    assert "wants to write" in stored(tmp_path).erase("f.h5", [Target("a")]).kept[0].reason
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"f.h5": before}
+
+
+def test_a_write_that_failed_is_told_after_the_library_is_done(tmp_path):
+    (tmp_path / "f").write_bytes(b"x")
+    with (tmp_path / "f").open("rb") as closed:
+        sink = copying.Sink(closed.fileno())
+        assert sink.write(b"ab") == 2, "HDF5 does not survive less"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            sink.check()
+
+
+def test_links_that_changed_are_no_copy():
+    with pytest.raises(StoreError, match="links"):
+        members._compare(copying.Contents(links={"/a": "b"}), copying.Contents(), frozenset())
 
 
 def test_a_file_that_is_open_for_writing_is_kept(tmp_path):

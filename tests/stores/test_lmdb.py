@@ -1,5 +1,6 @@
 """LMDB beyond the contract: what environments can be, what programs do with them meanwhile, and damaged ones (R6, R8)."""
 
+import errno
 import hashlib
 import os
 import struct
@@ -12,7 +13,7 @@ import pytest
 
 from unsee.core.errors import InvalidValue, StoreError
 from unsee.stores.contract import Member, Skipped, Target
-from unsee.stores.lmdb import open_lmdb
+from unsee.stores.lmdb import open_lmdb, pages, writing
 from unsee.testing.stores import raw_places, store_id
 
 MAP = 1 << 27
@@ -117,13 +118,51 @@ def test_what_programs_deleted_lies_in_free_pages_and_goes_with_any_erasure(tmp_
         transaction.delete(b"a.jpg")
     store = stored(tmp_path)
     assert raw_places(store, [data(1, 60)])[data(1, 60)], "the trap: deleted, and still there"
+    commit = commit_of(tmp_path / "e" / "data.mdb")
     assert [held.removable for held in store.history("e/data.mdb")] == [True]
     assert store.erase("e/data.mdb", [Target("a.jpg")]).absent == ("a.jpg",)
     assert not raw_places(store, [data(1, 60)])[data(1, 60)]
     assert store.history("e/data.mdb") == ()
+    assert commit_of(tmp_path / "e" / "data.mdb") == commit, "lock files hold it"
     inode = (tmp_path / "e" / "data.mdb").stat().st_ino
     store.erase("e/data.mdb", [Target("a.jpg")])
     assert (tmp_path / "e" / "data.mdb").stat().st_ino == inode, "nothing to do"
+    with (tmp_path / "e" / "data.mdb").open("ab") as behind:  # pages that a writer grew the file by and did not need
+        behind.write(data(3, 4092))
+    store.erase("e/data.mdb", [Target("a.jpg")])
+    assert not raw_places(store, [data(3, 60)])[data(3, 60)]
+
+
+def commit_of(path):
+    with path.open("rb") as file:
+        return pages.Environment(file.fileno()).commit
+
+
+def test_a_full_disk_or_a_copy_that_lost_something_keeps_the_environment(tmp_path, monkeypatch):
+    fill(tmp_path / "e", [(b"a.jpg", data(1)), (b"b.jpg", data(2)), (b"c.jpg", data(3))])
+    path, store = tmp_path / "e" / "data.mdb", stored(tmp_path)
+    before = path.read_bytes()
+
+    def full(*_asked):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        assert "full" in store.erase("e/data.mdb", [Target("a.jpg")]).kept[0].reason
+    honest = writing.write
+    monkeypatch.setattr(writing, "write", lambda new, known, rows, need: honest(new, known, [*rows][1:], need))
+    assert "does not hold what" in store.erase("e/data.mdb", [Target("a.jpg")]).kept[0].reason
+    assert path.read_bytes() == before
+
+
+def test_a_page_that_two_branches_name_is_refused(tmp_path):
+    fill(tmp_path / "e", [(b"%0200d" % n, b"") for n in range(90)])
+    path = tmp_path / "e" / "data.mdb"
+    with path.open("r+b") as file:
+        root = pages.Environment(file.fileno()).main.root * 4096
+        first, second = (root + at for at in struct.unpack("<HH", os.pread(file.fileno(), 4, root + 16)))
+        os.pwrite(file.fileno(), os.pread(file.fileno(), 6, first), second)
+    assert "stands twice" in next(iter(stored(tmp_path).scan())).reason
 
 
 def meanwhile(tmp_path, how):

@@ -46,6 +46,12 @@ def test_any_bytes_are_an_example_or_an_error(text):
         assert feature(text, b"image/encoded") is None or b"image/encoded" in text
 
 
+@pytest.mark.parametrize("cut", [b"\x0a\x05ab", b"\x09abc", b"\x0a\x05\x0a\x09abc"])
+def test_a_field_that_is_longer_than_what_holds_it_is_no_example(cut):
+    with pytest.raises(ValueError, match="longer than what holds it"):
+        feature(cut, b"image/encoded")
+
+
 def test_records_are_named_by_the_picture_they_hold(tmp_path):
     write_examples(tmp_path / "a.tfrecord", {"one": data(1), "two": data(2), "again": data(1)})
     name = hashlib.sha256(data(1)).hexdigest()

@@ -10,13 +10,16 @@ from unsee.stores.contract import Target
 from unsee.stores.files import FileStore
 
 
-def test_directories_that_an_erasure_empties_go_up_to_the_root(tmp_path: Path) -> None:
+def test_directories_that_an_erasure_empties_go_up_to_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     person = tmp_path / "by-name" / "jane doe"
     person.mkdir(parents=True)
     (person / "1.jpg").write_bytes(b"x")
     store = FileStore(StoreId("s"), str(tmp_path))
     store.erase("by-name/jane doe", [Target("1.jpg")])
+    flushed: list[int] = []
+    monkeypatch.setattr("unsee.stores.emptying.os.fsync", flushed.append)
     assert store.tidy(["by-name/jane doe"]) == ("by-name/jane doe", "by-name")
+    assert len(flushed) == 2, "each is gone from the disk"
     assert list(tmp_path.iterdir()) == []
     assert store.tidy(["by-name/jane doe", "."]) == ()
 

@@ -316,7 +316,7 @@ class Gathering:
             said.NotVerified("sharing outside of the register of disclosures", shared.not_checked),
         ]
         entries.extend(
-            said.NotVerified(f"{count:,} files of the stores, beyond their bytes", str(reason))
+            said.NotVerified(f"{count:,} entries of the stores, as pictures", str(reason))
             for reason, count in sorted(seen["not_compared"].items())
         )
         search = seen["residue_search"]
