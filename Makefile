@@ -55,6 +55,9 @@ fuzz: $(STAMP)  ## Hostile bytes against the parsers, a minute each (needs the e
 	$(PY) -m fuzz tar --seconds 60
 	$(PY) -m fuzz metadata --seconds 60
 	$(PY) -m fuzz footer --seconds 60
+	$(PY) -m fuzz environment --seconds 60
+	$(PY) -m fuzz records --seconds 60
+	$(PY) -m fuzz messages --seconds 60
 
 lock:  ## Renew requirements/lock.txt (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -10,7 +10,17 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=["unsee.stores.tar", "unsee.stores.parquet", "unsee.intake", "tarfile", "csv", "json"]
+    include=[
+        "unsee.stores.tar",
+        "unsee.stores.parquet",
+        "unsee.stores.arrow.messages",
+        "unsee.stores.lmdb",
+        "unsee.stores.tfrecord",
+        "unsee.intake",
+        "tarfile",
+        "csv",
+        "json",
+    ]
 ):
     from fuzz.targets import TARGETS
 

@@ -6,17 +6,24 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 from unsee.core.errors import MetadataError, StoreError
 from unsee.intake.metadata import read_metadata
 from unsee.intake.walk import escape_of
+from unsee.stores.arrow import messages as arrow
+from unsee.stores.lmdb import Keys
+from unsee.stores.lmdb.pages import Environment
 from unsee.stores.parquet import footer as parquet
 from unsee.stores.parquet import thrift
+from unsee.stores.rows import RowShape
 from unsee.stores.tar.archive import DONE, is_void
 from unsee.stores.tar.headers import BLOCK, Broken, Entry, entries, entry_at, void_header
+from unsee.stores.tfrecord import RecordFormat, examples, framing
+from unsee.stores.tfrecord.checksums import masked
 
 
 class Bytes:
@@ -109,7 +116,91 @@ def footer(data: bytes) -> None:
 _ROOM = 4096
 """Where the footer begins: column chunks lie before."""
 
-TARGETS: Mapping[str, Callable[[bytes], None]] = {"tar": tar, "metadata": metadata, "footer": footer}
+
+def environment(data: bytes) -> None:
+    """An LMDB environment of any bytes: every key and value read from within the file, or refused."""
+    with _held(data) as file, suppress(StoreError):
+        found = Keys(Environment(file))
+        for part, sizes in enumerate(found.sizes):
+            assert len(sizes) == found.rows[part]
+            for (_key, value), (_wide, size) in zip(found.pairs(part), sizes, strict=True):
+                assert value.size == size == len(found.environment.data(value)) <= len(data)
+
+
+def records(data: bytes) -> None:
+    """TFRecord, RecordIO or either of them packed, of any bytes: records that follow one another to the end, or refused."""
+    with _held(_summed(data)) as file:
+        try:
+            with _RECORDS.open(file) as found:
+                held = [record for part in range(len(found.rows)) for record in found.records(part)]
+        except StoreError as error:
+            assert str(error)
+            return
+        assert [start for start, _record in held] == list(found.bounds[:-1])
+        assert all(start < end for start, end in pairwise(found.bounds))
+        if isinstance(found.source, framing.Plain):
+            assert found.bounds[-1] == len(data) and sum(len(record) for _start, record in held) <= len(data)
+        for start, record in held:
+            with suppress(ValueError):
+                value = examples.feature(record, b"image/encoded")
+                assert value is None or len(value) <= max(20, len(record))
+            with suppress(StoreError):
+                assert record.endswith(examples.unpacked(record, start)[1])
+
+
+def messages(data: bytes) -> None:
+    """An Arrow file or stream of any bytes: messages one behind another within it, or refused; and a footer of the same length."""
+    with _held(data) as file:
+        try:
+            found = arrow.layout(file)
+        except StoreError as error:
+            assert str(error)
+            return
+        end = arrow.HEADER if found.footer else 0
+        for message in found.messages:
+            assert message.start == end and message.head > 0 <= min(message.body, message.rows)
+            end += message.length
+        assert end == found.end <= (found.footer[0] if found.footer else len(data))
+        if found.footer:
+            footer = data[slice(*found.footer)]
+            assert len(arrow.renewed_footer(footer, [(m.start, m.head, m.body) for m in found.batches][1:])) == len(
+                footer
+            )
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    "tar": tar,
+    "metadata": metadata,
+    "footer": footer,
+    "environment": environment,
+    "records": records,
+    "messages": messages,
+}
+_RECORDS = RecordFormat(RowShape(None))
+
+
+@contextmanager
+def _held(data: bytes) -> Iterator[int]:
+    file = os.memfd_create("fuzz")
+    try:
+        os.write(file, data)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _summed(data: bytes) -> bytes:
+    """The same with the right checksums where it can be read as TFRecord, so that fuzzing gets past them."""
+    new, at = bytearray(data), 0
+    if data[:4] == framing.JOINT or data[:2] == b"\x1f\x8b" or data[:1] == b"\x78":
+        return data
+    while at + 16 <= len(new):
+        new[at + 2 : at + 8] = bytes(6)
+        length = int.from_bytes(new[at : at + 2], "little") % (len(new) - at - 15)
+        new[at : at + 12] = (head := length.to_bytes(8, "little")) + masked(head).to_bytes(4, "little")
+        at += 16 + length
+        new[at - 4 : at] = masked(bytes(new[at - 4 - length : at - 4])).to_bytes(4, "little")
+    return bytes(new)
 
 
 def _entries(data: bytes) -> tuple[list[Entry], bool]:
