@@ -52,6 +52,25 @@ def test_a_shard_is_replaced_with_its_mode_and_nothing_is_left_beside_it(root):
     assert stat.S_IMODE((root / "deep" / "a.tar").stat().st_mode) == 0o640
 
 
+def test_the_new_file_is_on_the_disk_before_it_takes_its_place(root, monkeypatch):
+    done = []
+    for name in ("fsync", "rename"):
+        honest = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _n=name, _h=honest, **k: (done.append(_n), _h(*a, **k))[1])
+    shards.replace(str(root), "deep/a.tar", write_new)
+    assert done == ["fsync", "rename", "fsync"]
+
+
+def test_who_objects_last_is_heard_and_the_shard_stays(root):
+    def objects(old):
+        raise LookupError(os.pread(old, 3, 0))
+
+    before = everything(root)
+    with pytest.raises(LookupError):
+        shards.replace(str(root), "deep/a.tar", write_new, last=objects)
+    assert everything(root) == before
+
+
 def test_what_cannot_be_written_leaves_the_shard_as_it_was(root):
     before = everything(root)
     with pytest.raises(LookupError):
@@ -99,6 +118,14 @@ def test_zeros_are_claimed_where_nobody_has_the_old_file_open(root, in_place):
     with held_open(root / "deep" / "b.tar"):  # another file that is open does not matter
         assert shards.replace(str(root), "deep/a.tar", write_new, zero=True) is True
     assert everything(root) == {"deep/a.tar": AFTER, "deep/b.tar": b"another"}
+
+
+def test_only_the_stretches_that_are_named_hold_zeros(root, in_place, monkeypatch):
+    held = []
+    monkeypatch.setattr(shards.overwriting, "zero", lambda _file: held.append("whole"))
+    monkeypatch.setattr(shards.overwriting, "zero_range", lambda _file, start, end: held.append((start, end)))
+    assert shards.replace(str(root), "deep/a.tar", write_new, zero=True, ranges=[(0, 3), (5, 7)]) is True
+    assert held == [(0, 3), (5, 7)]
 
 
 def test_the_old_inode_holds_zeros_afterwards(root, in_place, monkeypatch):

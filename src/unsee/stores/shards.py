@@ -186,11 +186,16 @@ def replace(
             seen = os.fstat(old)
             keep = zero and overwriting.in_place(os.fstat(directory).st_dev)
             _write_beside(directory, name, old, seen, write)
-            if keep:
-                os.link(name, OLD + name, src_dir_fd=directory, dst_dir_fd=directory)
-            if last is not None:
-                last(old)
-            os.rename(BESIDE + name, name, src_dir_fd=directory, dst_dir_fd=directory)
+            try:
+                if keep:
+                    os.link(name, OLD + name, src_dir_fd=directory, dst_dir_fd=directory)
+                if last is not None:
+                    last(old)
+                os.rename(BESIDE + name, name, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                with suppress(OSError):
+                    sweep(directory, name)
+                raise
             os.fsync(directory)
         finally:
             os.close(old)
