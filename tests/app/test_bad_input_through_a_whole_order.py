@@ -107,6 +107,9 @@ def test_each_failure_names_its_place_and_all_else_goes_once_it_is_mended(
     lake.ready()
     planned = orders.find_plan(lake.ws, PLAN).directory
     held = {(u.object, t.selector.partition("@")[0]) for u in planned.units() for t in u.targets if u.store == "shards"}
+    missed = planned.summary["search"]["not_compared"]
+    assert [r for r in missed if r.startswith("an object of store tables: its rows cannot be listed: its footer")]
+    assert [r for r in missed if r.endswith("512 bytes of a member are missing")], "what is kept for good names nobody"
     assert {name for name, _selector in held} == {
         f"{n}.tar" for n in ("good", "twice", "long-gnu", "long-pax", "dots", "linked", "cut")
     } | {"packed.tar.gz"}
@@ -169,6 +172,7 @@ def test_each_failure_names_its_place_and_all_else_goes_once_it_is_mended(
     certification.certify(lake.ws, certification.Request(ORDER, ADA, out, None, None, False, "own knowledge"))
     told = json.loads(envelope_of((out / "certificate.json").read_bytes()))
     statement = base64.b64decode(told["payload"]).decode()
+    assert "other.jpg" not in statement
     for word in ("as a decompression bomb does", "2,147,483,647 bytes long, which cannot be", "4 were absent already"):
         assert word in statement, (
             "what was not looked into, and what was not erased by this tool, stands in the certificate"

@@ -131,9 +131,10 @@ def test_members_that_cannot_be_read_are_named_and_the_others_recorded(
 
 def test_what_was_made_from_an_unknown_photo_is_named_and_not_taken_in(small: Corpus) -> None:
     listing = vectors(small)
+    other = next((small.corpus / "panel").rglob("*.jpg"))
     listing.write_text(
-        f"object,selector,sha256\n.,0.f32,{'ab' * 32}\n.,1.f32,{digest(photos(small)[1])}\n"
-        f".,2.f32,{digest(next((small.corpus / 'panel').rglob('*.jpg')))}\nelsewhere,3.f32,{digest(photos(small)[2])}\n"
+        f"object,selector,sha256,photo\n.,0.f32,{'ab' * 32}\n.,1.f32,{digest(photos(small)[1])}\n"
+        f".,2.f32,,corpus:{other.relative_to(small.corpus)}\nelsewhere,3.f32,{digest(photos(small)[2])}\n"
     )
     done = index(small, made_from=listing, store="vectors")
     assert done.derived == 1

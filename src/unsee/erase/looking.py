@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -95,3 +96,15 @@ def _examined(store: Store, member: Member, data: bytes | StoreError) -> Seen:
         return Seen(store.id, member, digest, examine(data))
     except Unreadable as error:
         return Seen(store.id, member, digest, document(digest), error.reason)
+
+
+def why_not(reason: str, store: str, selector: str) -> str:
+    """Why something was not compared, in words to be counted and kept: of a whole object with its store, and without names.
+
+    Plans and certificates repeat these words for good, and names may be those of people.
+    """
+    nameless = _QUOTED.sub("a member", reason)
+    return nameless if selector else f"an object of store {store}: {nameless}"
+
+
+_QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)""")

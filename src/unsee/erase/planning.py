@@ -21,6 +21,7 @@ from unsee.core.orders import ModelScope, Order, profile
 from unsee.core.sharing import received
 from unsee.erase import scope as scopes
 from unsee.erase.discovery import Discovery
+from unsee.erase.looking import why_not
 from unsee.erase.plandir import TARGETS, PlanDirectory, PlanWriter
 from unsee.match.closure import SEARCHED
 from unsee.stores.contract import Member, Store
@@ -143,7 +144,9 @@ class Planner:
                 "members": found.members,
                 "recorded_unchanged": found.recorded,
                 "read": found.read,
-                "not_compared": dict(sorted(Counter(u.reason for u in found.unlooked).items())),
+                "not_compared": dict(
+                    sorted(Counter(why_not(u.reason, u.store, u.selector) for u in found.unlooked).items())
+                ),
             },
             "twins": {
                 "rule": "keep-lawful",

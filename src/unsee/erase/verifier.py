@@ -20,7 +20,7 @@ from unsee.books import items, orders, places, training
 from unsee.books.database import Books
 from unsee.core.ids import ItemSet, OrderId, StoreId
 from unsee.erase.fresh import Probed, StoreSearched
-from unsee.erase.looking import look
+from unsee.erase.looking import look, why_not
 from unsee.erase.plandir import PlanDirectory
 from unsee.erase.rawscan import NEEDLE_BYTES, scan
 from unsee.erase.residue import look_again, shared_with
@@ -223,7 +223,7 @@ class Verifier:
                 listed.append(entry)
             else:
                 place.skipped += 1
-                walk.not_compared[entry.reason] += 1
+                walk.not_compared[why_not(entry.reason, row.id, entry.selector)] += 1
         place.members = len(listed)
         place.objects = len({m.object for m in listed})
         for seen in look(store, listed, workers=self.workers):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from unsee.books import items
 from unsee.core.commitment import collection_root, items_root
 from unsee.core.ids import ItemId, ItemSet
-from unsee.erase.looking import Seen
+from unsee.erase.looking import Seen, why_not
 from unsee.match.pictures import Picture
 from unsee.match.suppression import Match, Suppressor
 
@@ -82,7 +82,7 @@ class Walk:
         if seen.sha256 is not None:
             self.places[seen.store].bytes_read += seen.member.size_bytes
         if seen.note:
-            self.not_compared[seen.note] += 1
+            self.not_compared[why_not(seen.note, seen.store, seen.member.selector)] += 1
         if seen.picture is not None:
             self._waiting.append((seen, item, seen.picture))
 
