@@ -15,7 +15,8 @@ from pathlib import Path
 
 IN_PLACE = frozenset({"ext2", "ext3", "ext4", "vfat", "msdos", "exfat"})
 _MOUNTS = Path("/proc/self/mountinfo")
-_ZEROS = bytes(1 << 20)
+_VIEW = memoryview(bytes(1 << 20))
+"""Zeros, of which a slice is no copy."""
 _OPEN_AT_ONCE = 64
 _F_SETSIG = 10
 """fcntl(2) on Linux; the module `fcntl` has no name for it."""
@@ -134,4 +135,4 @@ def zero(file: int) -> None:
 def zero_range(file: int, start: int, end: int) -> None:
     """Write zeros from `start` up to `end`. The caller flushes."""
     while start < end:
-        start += os.pwrite(file, _ZEROS[: end - start], start)
+        start += os.pwrite(file, _VIEW[: end - start], start)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from unsee.stores import shards
 from unsee.stores.contract import Target
 from unsee.stores.names import spell
-from unsee.stores.tar import archive
+from unsee.stores.tar import archive, sources
 from unsee.stores.tar.archive import Held, Listing
 from unsee.stores.tar.headers import Entry
-from unsee.stores.tar.spelling import selected
+from unsee.stores.tar.spelling import Selected, selected
 
+_AHEAD = 1024
+"""Places that the disk is asked for at once."""
 CHANGED = "it changed after it was listed"
 
 
@@ -49,13 +52,19 @@ def told(stamp: str) -> str:
 
 
 def _by_hints(file: int, targets: Iterable[Target]) -> Resolved | None:
-    found = Resolved()
+    places: list[tuple[Target, Selected, str, int]] = []
     for target in targets:
         wanted = selected(target.selector)
-        said, _, place = (target.stamp or "").partition("@")
-        if wanted.digest is not None or not place.isdecimal():
+        said, _, hint = (target.stamp or "").partition("@")
+        if wanted.digest is not None or not hint.isdecimal():
             return None
-        held = archive.held_at(file, int(place))
+        places.append((target, wanted, said, int(hint)))
+    found = Resolved()
+    for number, (target, wanted, said, place) in enumerate(places):
+        if number % _AHEAD == 0:
+            for *_, soon in places[number : number + _AHEAD]:
+                shards.ahead(file, soon, sources.WINDOW_BYTES)
+        held = archive.held_at(file, place)
         if held is None or held.entry.name != wanted.name or held.digest != said:
             return None
         found.going[target.selector] = [held.entry]

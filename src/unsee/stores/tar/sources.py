@@ -17,7 +17,8 @@ MOST_RATIO: Final = 200
 """Unpacked bytes for each packed one; JPEGs have about one, text about ten, a bomb a thousand."""
 ALWAYS_BYTES: Final = 64 << 20
 """So much is unpacked whatever the ratio."""
-_WINDOW = 8192
+WINDOW_BYTES = 8192
+"""Of a plain archive that are read at once: an entry's headers and the beginning of its data."""
 _PIECE = 1 << 20
 _GZIP_LEVEL = 6
 
@@ -39,7 +40,11 @@ class FileSource:
         """The next bytes; fewer only at the end."""
         at = self.position - self._from
         if not (at >= 0 and at + length <= len(self._window)):
-            self._window, self._from, at = _exactly(self._file, self.position, max(length, _WINDOW)), self.position, 0
+            self._window, self._from, at = (
+                _exactly(self._file, self.position, max(length, WINDOW_BYTES)),
+                self.position,
+                0,
+            )
         data = self._window[at : at + length]
         self.position += len(data)
         return data
