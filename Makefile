@@ -29,11 +29,16 @@ demo: $(STAMP)  ## The main job, end to end; leaves the workspace demo/
 test: $(STAMP)  ## The fast suite
 	$(PY) -m pytest -n $(JOBS) -m "not slow"
 
-# Stores are killed and failed at every system call by test-all only: hours of flushes; test and test-slow take a sample of them.
+# Stores are killed and failed at every system call in memory, where no flush waits; test takes a sample of them, on the disk.
 EACH := every_system_call or any_failing_system_call
+KINDS := $(sort $(patsubst tests/stores/test_%_contract.py,%,$(wildcard tests/stores/test_*_contract.py)))
+MEMORY := $(firstword $(wildcard /dev/shm) /tmp)
 
 test-slow: $(STAMP)  ## Only the slow ones, without those that try every system call
 	$(PY) -m pytest -n $(JOBS) -m slow -k "not ($(EACH))"
+
+test-each: $(STAMP)  ## Stores killed and failed at every system call: KINDS="tar vault", or all of them
+	TMPDIR=$(MEMORY) $(PY) -m pytest -n $(JOBS) -k "$(EACH)" $(foreach kind,$(KINDS),tests/stores/test_$(kind)_contract.py)
 
 test-all: $(STAMP)  ## Everything, the slow ones too
 	$(PY) -m pytest -n $(JOBS)
@@ -68,4 +73,4 @@ lock:  ## Renew requirements/lock.txt (needs uv)
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) $(OUTSIDER) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-slow test-all check format bench fuzz lock clean
+.PHONY: help setup demo test test-slow test-each test-all check format bench fuzz lock clean

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from unsee.stores.contract import Skipped, Target
 from unsee.stores.iceberg import erasing, history, open_iceberg
 from unsee.stores.iceberg.tables import local
 from unsee.testing.stores import store_id
+from unsee.testing.syscalls import system_calls
 
 SCHEMA = pa.schema([("name", pa.string()), ("image", pa.binary()), ("age", pa.int64())])
 FACES = "photos.faces"
@@ -224,3 +226,15 @@ def test_only_the_named_table(store, catalog, options):
 def test_options_are_checked(tmp_path):
     with pytest.raises(InvalidValue, match="catalog"):
         open_iceberg(store_id(), str(tmp_path), {})
+
+
+def test_what_the_commit_wrote_is_on_the_disk(tmp_path, options):
+    """pyiceberg flushes no metadata, and SQLite does not say when the flush of its directory failed."""
+    store = open_iceberg(store_id(), str(tmp_path / "root"), options)
+    metadata = next((tmp_path / "root").rglob("*.metadata.json")).parent
+    before = set(metadata.iterdir())
+    calls = system_calls(partial(store.erase, FACES, [Target("ann")]))
+    new = {str(path) for path in set(metadata.iterdir()) - before}
+    assert any(path.endswith(".metadata.json") for path in new)
+    assert new <= {call.removeprefix("fsync ") for call in calls}
+    assert calls[-1] == f"fsync {tmp_path / 'root'}"

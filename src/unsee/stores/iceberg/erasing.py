@@ -118,6 +118,7 @@ def _attempt(call: Call, load: Callable[[], Table], shape: RowShape, root: str) 
                 if head is not None and any(state.mentions(one, copies) for one in state.lists[head]):
                     history.commit(state, branch, copies, name)
                     state = tables.read(load(), shape)
+                    _flush(state, above, name)
         except (CommitFailedException, ValidationException):
             _finish_a_killed_call(tables.read(load(), shape))
             return False
@@ -127,6 +128,15 @@ def _attempt(call: Call, load: Callable[[], Table], shape: RowShape, root: str) 
     _sweep_manifests(call, tables.read(load(), shape), {*copies, *orphans})
     call.found |= going & {selector for _, seen in hits for selector in seen.selectors()}
     return not _look_everywhere(call, tables.read(load(), shape), root)
+
+
+def _flush(state: State, above: str, commit: uuid.UUID) -> None:
+    """The metadata of a commit, which pyiceberg leaves to the system: on the disk before what it replaces goes."""
+    current = os.path.basename(state.table.metadata_location)
+    for name in sorted(os.listdir(above)):
+        if name == current or str(commit) in name:
+            datafiles.flush(os.path.join(above, name))
+    datafiles.flush(above)
 
 
 def _names(entries: Collection[object], copies: Collection[str]) -> bool:

@@ -124,7 +124,9 @@ class IcebergStore:
                     return Erased((), names, (), Gone.D2)
 
                 load = partial(tables.still_there, catalog, object_name)
-                return erasing.erase(load, self.shape, os.path.abspath(self.location), targets, self.settled_s)
+                outcome = erasing.erase(load, self.shape, os.path.abspath(self.location), targets, self.settled_s)
+                self.catalogue.flush()
+                return outcome
         except (PathEscape, StoreUnreachable):
             raise
         except (StoreError, OSError) as error:

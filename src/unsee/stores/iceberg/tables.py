@@ -53,11 +53,24 @@ class Catalogue:
             with suppress(Exception):
                 catalog.close()
 
+    def flush(self) -> None:
+        """Wait until the disk has the directory of a catalog in SQLite, which goes on where its own flush of that fails.
+
+        Raises:
+            OSError: the disk does not confirm it.
+        """
+        if path := self._file():
+            datafiles.flush(os.path.dirname(os.path.abspath(path)))
+
+    def _file(self) -> str:
+        """The database file of a catalog in SQLite; empty where the catalog is another one."""
+        uri = self.spelled if self.spelled.startswith(SQL) else properties(self.spelled).get("uri", "")
+        return uri.removeprefix("sqlite:///").partition("?")[0] if uri.startswith("sqlite:///") else ""
+
     def _load(self) -> Catalog:
+        if (path := self._file()) and not os.path.isfile(path):
+            raise _unreachable(f"there is no file {path!r}")
         if self.spelled.startswith(SQL):
-            path = self.spelled.removeprefix("sqlite:///") if self.spelled.startswith("sqlite:///") else ""
-            if path and not os.path.isfile(path):
-                raise _unreachable(f"there is no file {path!r}")
             return load_catalog(self.name, type="sql", uri=self.spelled, init_catalog_tables="false")
         if "=" in self.spelled:
             return load_catalog(self.name, **properties(self.spelled))
